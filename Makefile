@@ -1,0 +1,47 @@
+# Two commands: `make demo` and `make test`. Both set up .venv first.
+
+# The newest Python that is there and new enough; PYTHON=... overrides.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Files whose change calls for installing again.
+PACKAGE := setup.cfg pyproject.toml requirements.txt
+
+.PHONY: demo test check wheel clean python-is-new-enough
+
+demo: $(VENV)/.demo
+	$(BIN)/annotate demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
+
+wheel: $(VENV)/.dev
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info annotate-demo .mypy_cache .ruff_cache .pytest_cache
+
+python-is-new-enough:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "annotate needs Python 3.11 or newer: install one, or say make PYTHON=/path/to/python3.11"; \
+		exit 1; fi
+
+$(BIN)/python: | python-is-new-enough
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(PACKAGE) | $(BIN)/python
+	@echo "Installing annotate into $(VENV): a few minutes, once."
+	$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(PACKAGE) | $(BIN)/python
+	@echo "Installing annotate and what its tests need into $(VENV): a few minutes, once."
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.demo
