@@ -1,0 +1,56 @@
+"""annotate: label the faces of an image archive with age and gender.
+
+The public names are loaded when they are first used, so that importing the package is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from annotate.errors import AnnotateError
+from annotate.version import __version__
+
+if TYPE_CHECKING:
+    from annotate.api import iter_rows, run
+    from annotate.evaluation import EvaluationReport, evaluate
+    from annotate.model import Model, load_model
+    from annotate.readers import read
+    from annotate.records import Predictions
+    from annotate.scan import resolve
+
+__all__ = [
+    "AnnotateError",
+    "EvaluationReport",
+    "Model",
+    "Predictions",
+    "__version__",
+    "evaluate",
+    "iter_rows",
+    "load_model",
+    "read",
+    "resolve",
+    "run",
+]
+
+_HOMES = {
+    "EvaluationReport": "annotate.evaluation",
+    "Model": "annotate.model",
+    "Predictions": "annotate.records",
+    "evaluate": "annotate.evaluation",
+    "iter_rows": "annotate.api",
+    "load_model": "annotate.model",
+    "read": "annotate.readers",
+    "resolve": "annotate.scan",
+    "run": "annotate.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'annotate' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

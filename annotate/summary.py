@@ -1,0 +1,59 @@
+"""The summary of a run: counts that add up, said in a few lines, and the exit code they mean."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from annotate.records import Status
+
+
+@dataclass
+class Summary:
+    """What a run did. inputs: of the plan. by_status: inputs by status, sums to `inputs` once the
+    run is complete. rows: faces and inputs without one. skipped: directory entries by reason.
+    """
+
+    inputs: int = 0
+    rows: int = 0
+    by_status: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    unsupported: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def done(self) -> int:
+        """Inputs that have their rows."""
+        return sum(self.by_status.values())
+
+    @property
+    def failures(self) -> int:
+        """Inputs whose status is a failure."""
+        return sum(n for status, n in self.by_status.items() if Status(status).is_failure)
+
+    @property
+    def exit_code(self) -> int:
+        """0 where all inputs went well, 3 where some failed."""
+        return 3 if self.failures else 0
+
+    def render(self) -> str:
+        """The summary for a terminal, without a final newline."""
+        rate = self.done / self.seconds if self.seconds else 0.0
+        lines = [
+            f"{_count(self.done, 'input')}, {_count(self.rows, 'row')}"
+            f" in {self.seconds:.1f} s ({rate:,.0f} inputs/s)"
+        ]
+        order = [str(status) for status in Status]
+        for status in sorted(self.by_status, key=order.index):
+            lines.append(f"  {status:<12} {self.by_status[status]:>9,}")
+        if self.unsupported:
+            kinds = ", ".join(f"{suffix} {n:,}" for suffix, n in self.unsupported.most_common())
+            lines.append(f"  unsupported by suffix: {kinds}")
+        if self.skipped:
+            reasons = ", ".join(f"{why} {n:,}" for why, n in self.skipped.most_common())
+            lines.append(f"not inputs: {reasons}")
+        return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
