@@ -1,0 +1,118 @@
+"""`annotate evaluate`: predictions against labels."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from annotate.cli.options import inference_options
+
+if TYPE_CHECKING:
+    from annotate.summary import Summary
+
+
+@click.command("evaluate")
+@click.argument("folder", type=click.Path())
+@click.option(
+    "--report",
+    "report_dir",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Write metrics.json and predictions.parquet to DIR.",
+)
+@click.option(
+    "--labels",
+    type=click.Path(),
+    metavar="TABLE",
+    help="CSV or Parquet with `path` relative to FOLDER and any of age, gender (female or male),"
+    " race.  [default: UTKFace file names]",
+)
+@click.option(
+    "--predictions",
+    type=click.Path(),
+    metavar="OUT",
+    help="Score an output of `annotate run` instead of running the model; images are found in it"
+    " by SHA-256, then by path.",
+)
+@click.option(
+    "--faces",
+    type=click.Choice(["crop", "detect"]),
+    default="crop",
+    show_default=True,
+    help="crop: each image is one aligned face. detect: whole photographs (not available yet).",
+)
+@inference_options
+@click.option(
+    "--bootstrap",
+    type=click.IntRange(0, 100_000),
+    default=1000,
+    show_default=True,
+    metavar="B",
+    help="Resamples behind the 95 % intervals; 0 for none.",
+)
+@click.pass_context
+def evaluate_command(
+    context: click.Context,
+    folder: str,
+    report_dir: str | None,
+    labels: str | None,
+    predictions: str | None,
+    faces: str,
+    model: str,
+    engine: str,
+    device: str,
+    batch_size: int,
+    workers: int | None,
+    limit: int | None,
+    bootstrap: int,
+) -> None:
+    """Compare predictions with the labels of the images in FOLDER.
+
+    Prints age and gender figures with intervals, by age band, gender and race, and every fault
+    of the labels. The exit code is 3 where names are malformed or images failed.
+
+    \b
+    Examples:
+      annotate evaluate UTKFace/ --report report/
+      annotate evaluate faces/ --labels labels.csv --report report/
+      annotate evaluate faces/ --predictions people.parquet
+    """
+    from annotate.evaluation import evaluate
+
+    with contextlib.ExitStack() as stack:
+        report = evaluate(
+            folder,
+            report_dir=report_dir,
+            labels=labels,
+            predictions=predictions,
+            model=model,
+            engine=engine,
+            device=device,
+            faces=faces,
+            batch_size=batch_size,
+            workers=workers,
+            limit=limit,
+            bootstrap=bootstrap,
+            progress=_progress(stack),
+        )
+    click.echo(report.render())
+    if report_dir is not None:
+        click.echo(f"wrote metrics.json and predictions.parquet to {report_dir}", err=True)
+    context.exit(report.exit_code)
+
+
+def _progress(stack: contextlib.ExitStack) -> Callable[[Summary], None]:
+    """What shows progress from the first batch on, when the number of inputs is known."""
+    from annotate.cli.progress import Progress
+
+    started: list[Progress] = []
+
+    def show(summary: Summary) -> None:
+        if not started:
+            started.append(stack.enter_context(Progress(summary.inputs)))
+        started[0](summary)
+
+    return show

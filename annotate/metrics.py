@@ -1,0 +1,267 @@
+"""Metrics: (truth, prediction) as NumPy arrays in, numbers with bootstrap intervals out.
+
+Pure NumPy, no files and no tables. N is the number of scored faces, B of resamples, K of
+figures. A missing label or estimate is NaN; a figure that is not defined for the data at hand
+is None, never NaN and never an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int32]
+Statistic = Callable[[Counts], Floats]
+"""(B, N) times that each face was drawn -> (B, K) figures, NaN where one is not defined."""
+
+RESAMPLES = 1000
+LEVEL = 0.95
+CS_YEARS = 5.0
+CALIBRATION_BINS = 10
+
+_CELLS = 50_000
+"""B times N of the resamples held at once: an array of them fits a core's cache."""
+
+DEFINITIONS = {
+    "interval": "95 % percentile bootstrap over faces; resamples in which a figure is not"
+    " defined are left out; null below two faces or without resamples",
+    "age.mae": "mean of |prediction - label|, years",
+    "age.median_error": "median of |prediction - label|, years",
+    "age.rmse": "square root of age.mse, years",
+    "age.mse": "mean of (prediction - label) squared, years squared",
+    "age.bias": "mean of prediction - label, years; above 0 is too old",
+    "age.cs5": "share of faces with |prediction - label| of at most 5 years",
+    "age.interval_coverage": "share of labels within age_p10 to age_p90, ends included; 0.80 is"
+    " right; n counts the faces that have an interval",
+    "gender.accuracy": "share of faces whose predicted gender is the label",
+    "gender.balanced_accuracy": "mean of the shares of females and of males that are found;"
+    " null where one gender is absent",
+    "gender.auc": "area under the ROC curve of female_probability, ties count half; null where"
+    " one gender is absent",
+    "gender.calibration_error": "expected calibration error: 10 equal bins of"
+    " female_probability, the last includes 1; mean over faces of the bin's |mean"
+    " female_probability - share labelled female|. Never below 0, so noise raises it: in"
+    " small slices it and, more so, its interval lie too high",
+}
+"""What each figure means; written to `metrics.json` beside the figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One figure. low, high: its 95 % interval. n: the faces that it rests on."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """Plain values, rounded to six decimals so that the last bits of a sum do not show."""
+
+        def rounded(number: float | None) -> float | None:
+            return None if number is None else round(number, 6)
+
+        return {
+            "value": rounded(self.value),
+            "low": rounded(self.low),
+            "high": rounded(self.high),
+            "n": self.n,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AgeMetrics:
+    """Figures of the age estimate; DEFINITIONS says what each one is."""
+
+    mae: Metric
+    median_error: Metric
+    rmse: Metric
+    mse: Metric
+    bias: Metric
+    cs5: Metric
+    interval_coverage: Metric
+
+    def to_dict(self) -> dict[str, Any]:
+        """By name, each as Metric.to_dict gives it."""
+        return {field.name: getattr(self, field.name).to_dict() for field in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class GenderMetrics:
+    """Figures of the gender estimate; DEFINITIONS says what each one is."""
+
+    accuracy: Metric
+    balanced_accuracy: Metric
+    auc: Metric
+    calibration_error: Metric
+
+    def to_dict(self) -> dict[str, Any]:
+        """By name, each as Metric.to_dict gives it."""
+        return {field.name: getattr(self, field.name).to_dict() for field in fields(self)}
+
+
+def age_metrics(
+    label: Floats,
+    age: Floats,
+    p10: Floats | None = None,
+    p90: Floats | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int | list[int] = 0,
+) -> AgeMetrics:
+    """Figures of N age estimates.
+
+    All float64 (N,), years; faces without a finite label and age are left out, and those
+    without a finite interval p10 to p90 do not count for its coverage.
+    """
+    nothing = np.full(len(label), np.nan)
+    p10 = nothing if p10 is None else p10
+    p90 = nothing if p90 is None else p90
+    known = np.isfinite(label) & np.isfinite(age)
+    label, age, p10, p90 = label[known], age[known], p10[known], p90[known]
+    error = age - label
+    size = np.abs(error)
+    bounded = np.isfinite(p10) & np.isfinite(p90)
+    covered = bounded & (p10 <= label) & (label <= p90)
+    # Sorting makes medians cheap, and the figures the same whatever the order of the faces.
+    order = np.lexsort((covered, bounded, error, size))
+    size, error, bounded, covered = size[order], error[order], bounded[order], covered[order]
+    columns = np.stack((size, error**2, error, covered, bounded)).astype(np.float64)
+    n = len(error)
+    n_within = int(np.searchsorted(size, CS_YEARS, side="right"))
+
+    def statistic(counts: Counts) -> Floats:
+        drawn = _running_totals(counts)
+        mae, mse, bias, inside, intervals = _weighted_sums(counts, columns)
+        mse = mse / n
+        with np.errstate(invalid="ignore"):
+            coverage = inside / intervals
+        within = drawn[:, n_within] / n
+        median = _median_of_sorted(size, drawn)
+        return np.column_stack((mae / n, median, np.sqrt(mse), mse, bias / n, within, coverage))
+
+    figures = _with_intervals(statistic, n, 7, resamples, seed)
+    figures[-1] = replace(figures[-1], n=int(bounded.sum()))
+    return AgeMetrics(*figures)
+
+
+def _weighted_sums(counts: Counts, columns: Floats) -> Floats:
+    """Sums over faces. counts: (B, N). columns: (K, N). Returns (K, B).
+
+    einsum and not `@`: a threaded BLAS is a hundred times slower on a machine that is busy,
+    and its last bits depend on the number of threads.
+    """
+    return np.asarray(np.einsum("bn,kn->kb", counts.astype(np.float64), columns))
+
+
+def _running_totals(counts: Counts) -> Counts:
+    """(B, N + 1): how many draws fell on the first 0, 1, ... N faces."""
+    totals = np.zeros((counts.shape[0], counts.shape[1] + 1), dtype=np.int32)
+    np.cumsum(counts, axis=1, dtype=np.int32, out=totals[:, 1:])
+    return totals
+
+
+def _median_of_sorted(values: Floats, drawn: Counts) -> Floats:
+    """Medians of B resamples. values: (N,) ascending. drawn: (B, N + 1) running totals."""
+    n = len(values)
+    lower = (drawn[:, 1:] <= (n - 1) // 2).sum(axis=1)
+    upper = lower if n % 2 else (drawn[:, 1:] <= n // 2).sum(axis=1)
+    return np.asarray((values[lower] + values[upper]) / 2, dtype=np.float64)
+
+
+def gender_metrics(
+    female_label: Floats,
+    female: Floats,
+    female_probability: Floats,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int | list[int] = 0,
+) -> GenderMetrics:
+    """Figures of N gender estimates.
+
+    female_label, female: float64 (N,), 1 female, 0 male. female_probability: (N,), 0 to 1.
+    Faces in which any of the three is not finite are left out.
+    """
+    known = np.isfinite(female_label) & np.isfinite(female) & np.isfinite(female_probability)
+    label, guess = female_label[known] == 1, female[known] == 1
+    probability = female_probability[known]
+    order = np.lexsort((guess, label, probability))
+    label, guess, probability = label[order], guess[order], probability[order]
+    n = len(label)
+    columns = np.stack((label & guess, ~label & ~guess, label)).astype(np.float64)
+    ties = _run_starts(probability)
+    bin_index = np.minimum((probability * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    bins = _run_starts(bin_index.astype(np.float64))
+
+    def statistic(counts: Counts) -> Floats:
+        hits_female, hits_male, females = _weighted_sums(counts, columns)
+        males = n - females
+        with np.errstate(invalid="ignore"):
+            balanced = (hits_female / females + hits_male / males) / 2
+            auc = _ranked_pairs(label, ties, counts) / (females * males)
+        gaps = np.add.reduceat(counts * (probability - label), bins, axis=1)
+        calibration = np.abs(gaps).sum(axis=1) / n
+        accuracy = (hits_female + hits_male) / n
+        return np.column_stack((accuracy, balanced, auc, calibration))
+
+    return GenderMetrics(*_with_intervals(statistic, n, 4, resamples, seed))
+
+
+def _run_starts(values: Floats) -> Integers:
+    """Where each run of equal values begins. values: (N,) ascending."""
+    return np.flatnonzero(np.diff(values, prepend=-np.inf) > 0)
+
+
+def _ranked_pairs(label: npt.NDArray[np.bool_], ties: Integers, counts: Counts) -> Floats:
+    """(B,) pairs of a female and a male in which the female has the higher probability.
+
+    label: (N,), in ascending order of probability. ties: where each run of equal
+    probabilities begins; pairs within a run count half. counts: (B, N).
+    """
+    bounds = np.append(ties, len(label))
+    drawn_female = _running_totals(counts * label)[:, bounds]
+    drawn_male = _running_totals(counts * ~label)[:, bounds]
+    below_twice = drawn_male[:, :-1] + drawn_male[:, 1:]
+    pairs = np.einsum("bn,bn->b", np.diff(drawn_female, axis=1), below_twice, dtype=np.int64)
+    return np.asarray(pairs / 2, dtype=np.float64)
+
+
+def _with_intervals(
+    statistic: Statistic, n: int, figures: int, resamples: int, seed: int | list[int]
+) -> list[Metric]:
+    """K = figures metrics of n faces, with percentile bootstrap intervals."""
+    if n == 0:
+        return [Metric(None, None, None, 0)] * figures
+    values = statistic(np.ones((1, n), dtype=np.int32))[0]
+    draws = np.empty((0, figures))
+    if n > 1 and resamples > 0:
+        draws = np.concatenate([statistic(part) for part in _resamples(n, resamples, seed)])
+    return [_metric(value, draws[:, k], n) for k, value in enumerate(values)]
+
+
+def _metric(value: float, draws: Floats, n: int) -> Metric:
+    if not np.isfinite(value):
+        return Metric(None, None, None, n)
+    draws = draws[np.isfinite(draws)]
+    if not len(draws):
+        return Metric(float(value), None, None, n)
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Metric(float(value), float(low), float(high), n)
+
+
+def _resamples(n: int, resamples: int, seed: int | list[int]) -> Iterator[Counts]:
+    """Bootstrap resamples of n faces as (b, n) counts of draws, b bounded by memory."""
+    rng = np.random.default_rng(seed)
+    rows = max(1, _CELLS // n)
+    for start in range(0, resamples, rows):
+        b = min(rows, resamples - start)
+        draws = rng.integers(0, n, size=(b, n), dtype=np.int64)
+        draws += np.arange(b)[:, np.newaxis] * n
+        counts = np.bincount(draws.ravel(), minlength=b * n)
+        yield counts.reshape(b, n).astype(np.int32)

@@ -1,0 +1,1 @@
+"""Reports: the numbers of an evaluation in, text, pages and pictures out."""

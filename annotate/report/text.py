@@ -1,0 +1,189 @@
+"""Text reports: an EvaluationReport in, lines for a terminal out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from annotate.labels import shown
+from annotate.metrics import Metric
+from annotate.records import Status
+from annotate.slices import Slice
+
+if TYPE_CHECKING:
+    from annotate.evaluation import EvaluationReport
+
+NAMES_SHOWN = 10
+"""Faults of a kind that are named; metrics.json lists all."""
+
+_AGE = (
+    ("mae", "MAE, years", 2),
+    ("median_error", "median error, years", 2),
+    ("rmse", "RMSE, years", 2),
+    ("mse", "MSE, years squared", 1),
+    ("bias", "bias, years", 2),
+    ("cs5", "within 5 years (CS@5)", 3),
+    ("interval_coverage", "in 80 % interval", 3),
+)
+_GENDER = (
+    ("accuracy", "accuracy", 4),
+    ("balanced_accuracy", "balanced accuracy", 4),
+    ("auc", "AUC", 4),
+    ("calibration_error", "calibration error", 4),
+)
+_SLICES = ("age_band", "gender", "race", "gender_x_race")
+
+_FATES = {
+    "malformed_name": "not scored",
+    "invalid_value": "that label is not used",
+    "duplicate_row": "not scored",
+    "missing_file": "nothing to score",
+    "unlabelled": "not scored",
+    "no_prediction": "not scored",
+    "odd_name": "scored",
+    "label_conflict": "scored",
+    "other_content": "scored",
+}
+"""What becomes of the inputs that a kind of fault names, in the order of the report."""
+
+
+def render(report: EvaluationReport) -> str:
+    """The whole report, without a final newline; what names hold is made printable."""
+    blocks = (
+        _head(report),
+        _training(report),
+        _headline(report.scores.overall),
+        _not_trained_on(report),
+        *(_slice_table(name, report.scores.slices.get(name, ())) for name in _SLICES),
+        _faults(report),
+    )
+    return "\n\n".join("\n".join(block) for block in map(list, blocks) if block)
+
+
+def _head(report: EvaluationReport) -> Iterator[str]:
+    scores = report.scores
+    model = shown(report.model or "unknown", quote=False)
+    digest = f" (sha256 {shown(report.model_sha256, 12, quote=False)})" * bool(report.model_sha256)
+    yield f"folder  {shown(report.folder, 200, quote=False)}"
+    yield f"model   {model}{digest}, engine {shown(report.engine or 'unknown', quote=False)}"
+    yield f"inputs  {report.inputs:,}: {scores.scored:,} scored{_reasons(report.not_scored)}"
+    if report.joined is not None:
+        found = ", ".join(
+            f"{count:,} {way.replace('_', ' ')}" for way, count in report.joined.items()
+        )
+        yield f"        found in the given predictions: {found}"
+    counts = ", ".join(f"{name} {count:,}" for name, count in scores.labelled.items())
+    source = "file names" if report.label_source == "utkface_name" else "the label table"
+    yield f"labels  from {source}: {counts}"
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    parts = [f"{reason} {count:,}" for reason, count in sorted(counts.items())]
+    return f", {sum(counts.values()):,} not ({', '.join(parts)})" if parts else ""
+
+
+def _training(report: EvaluationReport) -> Iterator[str]:
+    training = report.scores.training
+    if not training.known:
+        yield "It is not known which of these images the model was trained on."
+    elif not training.train and not training.validation:
+        yield "The model was trained on none of these images."
+    else:
+        yield (
+            f"WARNING: {training.train:,} of these images were trained on, and"
+            f" {training.validation:,} more were the training's validation part."
+        )
+        if training.train:
+            yield "Figures over images that a model was trained on flatter it."
+
+
+def _headline(overall: Slice) -> Iterator[str]:
+    yield f"{'':26}{'value':>9}   {'95 % interval':<20}{'n':>9}"
+    for title, names, metrics in (("age", _AGE, overall.age), ("gender", _GENDER, overall.gender)):
+        yield title
+        for name, meaning, digits in names:
+            metric: Metric = getattr(metrics, name)
+            yield (
+                f"  {meaning:<24}{_number(metric.value, digits):>9}"
+                f"   {_interval(metric, digits):<20}{metric.n:>9,}"
+            )
+
+
+def _not_trained_on(report: EvaluationReport) -> Iterator[str]:
+    part = report.scores.not_trained_on
+    if part is not None:
+        validation = report.scores.training.validation
+        yield f"of the {part.n:,} scored images that the model was not trained on"
+        if validation:
+            yield f"(up to {validation:,} of them chose among its weights in training)"
+        yield (
+            f"  age MAE {_with_interval(part.age.mae, 2)},"
+            f" within 5 years {_with_interval(part.age.cs5, 3)}"
+        )
+        yield f"  gender accuracy {_with_interval(part.gender.accuracy, 4)}"
+
+
+def _slice_table(name: str, slices: tuple[Slice, ...]) -> Iterator[str]:
+    if not slices:
+        return
+    titles = ["".join(_label(part)) for part in slices]
+    heading = f"by label: {name.replace('_x_', ' and ').replace('_', ' ')}"
+    width = max(24, len(heading), *map(len, titles)) + 2
+    yield (
+        f"{heading:<{width}}{'n':>7}  {'MAE':>6} {'95 % interval':<16}{'bias':>7}{'CS@5':>7}"
+        f"  {'gender':>6} 95 % interval"
+    )
+    for title, part in zip(titles, slices, strict=True):
+        age, gender = part.age, part.gender
+        yield (
+            f"{title:<{width}}{part.n:>7,}{'*' if part.few else ' '}"
+            f" {_number(age.mae.value, 2):>6} {_interval(age.mae, 2):<16}"
+            f"{_number(age.bias.value, 2):>7}{_number(age.cs5.value, 3):>7}"
+            f"  {_number(gender.accuracy.value, 3):>6} {_interval(gender.accuracy, 3):<16}"
+        ).rstrip()
+    if any(part.few for part in slices):
+        yield "* few faces: the interval is too narrow to be trusted"
+
+
+def _label(part: Slice) -> str:
+    return "  " + ", ".join(shown(value, 40, quote=False) for value in part.where.values())
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _interval(metric: Metric, digits: int) -> str:
+    if metric.low is None or metric.high is None:
+        return "-"
+    return f"{metric.low:.{digits}f} to {metric.high:.{digits}f}"
+
+
+def _with_interval(metric: Metric, digits: int) -> str:
+    return f"{_number(metric.value, digits)} ({_interval(metric, digits)}, n {metric.n:,})"
+
+
+def _faults(report: EvaluationReport) -> Iterator[str]:
+    """Faults by kind with their first names, and failures by status."""
+    scores = report.scores
+    for status, count in sorted(scores.by_status.items()):
+        if Status(status).is_failure:
+            yield f"{count:,} input{'' if count == 1 else 's'} failed: {status}"
+    if scores.duplicates.groups:
+        same = scores.duplicates
+        yield (
+            f"{same.groups:,} groups of byte-identical files ({same.files:,} files); they disagree"
+            f" about age in {same.age_conflicts:,}, gender in {same.gender_conflicts:,}"
+            f" and race in {same.race_conflicts:,}"
+        )
+    for kind, fate in _FATES.items():
+        found = [fault for fault in report.faults if fault.kind == kind]
+        if found:
+            yield f"{kind} {len(found):,} ({fate})"
+            for fault in found[:NAMES_SHOWN]:
+                yield (
+                    f"  {shown(fault.path, 120, quote=False) or '(no path)'}:"
+                    f" {shown(fault.detail, 160, quote=False)}"
+                )
+            if len(found) > NAMES_SHOWN:
+                yield f"  … and {len(found) - NAMES_SHOWN:,} more"

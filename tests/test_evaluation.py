@@ -1,0 +1,430 @@
+"""Evaluation: labels joined to rows, faults counted, reports written; figures by hand."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from annotate import AnnotateError, EvaluationReport, Model, evaluate
+from annotate.labels import Fault, Label, LabelSet
+from annotate.model import load_model
+from annotate.pipeline import RunConfig, run_table
+from annotate.records import COLUMNS
+from annotate.rows import schema
+from annotate.scoring import LABEL_FIELDS, Scores, score
+from annotate.writers import write_parquet
+
+PICTURES = {
+    "30_1_0_1.jpg.chip.jpg": (255, 0, 0),
+    "60_0_1_2.jpg.chip.jpg": (0, 255, 0),
+    "20_0_2_3.jpg.chip.jpg": (204, 51, 51),
+    "40_1_3_4 .jpg.chip.jpg": (153, 102, 51),
+    "39_1_5.jpg.chip.jpg": (0, 0, 0),
+}
+"""UTKFace-style names and colours. The fake model says mean / 2.55 years and red / 255:
+33.33 female, 33.33 male, 40 female, 40 female; the last name lacks its race.
+"""
+
+MAE = (10 / 3 + 80 / 3 + 20 + 0) / 4
+"""Errors 3.33, -26.67, 20 and 0 years."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The five pictures, saved without loss under their JPEG names."""
+    root = tmp_path / "labelled"
+    root.mkdir()
+    for name, colour in PICTURES.items():
+        Image.new("RGB", (32, 32), colour).save(root / name, format="PNG")
+    return root
+
+
+def value(report: EvaluationReport, *keys: str) -> Any:
+    found: Any = report.to_dict()
+    for key in keys:
+        found = found[key]
+    return found["value"]
+
+
+def table_of(*rows: Mapping[str, Any]) -> pa.Table:
+    """Rows with what they are given, nulls elsewhere; `ok` crops of 100 px unless they differ."""
+    usual = {"source": "/f", "status": "ok", "width": 100, "height": 100, "face_index": 0}
+    usual |= {"x_min": 0, "y_min": 0, "x_max": 100, "y_max": 100}
+    filled = [usual | dict(row) for row in rows]
+    columns = []
+    for field in schema():
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        columns.append(pa.array([row.get(field.name) for row in filled], kind).cast(field.type))
+    return pa.table(columns, schema=schema())
+
+
+def guess(path: str, age: float | None, female: float | None, **more: Any) -> dict[str, Any]:
+    gender = None if female is None else "female" if female >= 0.5 else "male"
+    sha256 = hashlib.sha256(path.encode()).hexdigest()
+    row = {"path": path, "age": age, "female_probability": female, "gender": gender}
+    return row | {"sha256": sha256} | more
+
+
+def labelled(*faults: Fault, **labels: Label) -> LabelSet:
+    return LabelSet(labels, faults)
+
+
+def accounted(scores: Scores) -> bool:
+    return scores.scored + sum(scores.not_scored.values()) == scores.inputs
+
+
+def test_the_folder_gets_the_figures_worked_out_by_hand(folder: Path, fake_model: Model) -> None:
+    report = evaluate(folder, model=fake_model, workers=1)
+    assert value(report, "age", "mae") == pytest.approx(MAE, abs=1e-4)
+    assert value(report, "age", "median_error") == pytest.approx((10 / 3 + 20) / 2, abs=1e-4)
+    assert value(report, "age", "bias") == pytest.approx((10 / 3 - 80 / 3 + 20) / 4, abs=1e-4)
+    assert value(report, "age", "cs5") == 0.5
+    assert value(report, "age", "interval_coverage") is None
+    assert value(report, "gender", "accuracy") == 0.75
+    assert value(report, "gender", "balanced_accuracy") == 0.75
+    # Female 1.0 and 0.6 against male 0.0 and 0.8: three of four pairs are in order.
+    assert value(report, "gender", "auc") == 0.75
+    assert [(f.kind, f.path) for f in report.faults] == [
+        ("malformed_name", "39_1_5.jpg.chip.jpg"),
+        ("odd_name", "40_1_3_4 .jpg.chip.jpg"),
+    ]
+    assert dict(report.not_scored) == {"malformed_name": 1}
+    assert (report.inputs, report.scores.scored, report.exit_code) == (5, 4, 3)
+
+
+def test_a_report_folder_holds_rows_and_figures_and_nothing_else(
+    folder: Path, tmp_path: Path, fake_model: Model
+) -> None:
+    report = evaluate(folder, report_dir=tmp_path / "r" / "new", model=fake_model, workers=1)
+    written = tmp_path / "r" / "new"
+    assert sorted(p.name for p in written.iterdir()) == ["metrics.json", "predictions.parquet"]
+    metrics = json.loads((written / "metrics.json").read_text("utf-8"))
+    assert metrics == report.to_dict()
+    assert metrics["schema_version"] == 1
+    assert metrics["model"]["name"] == "fake"
+    frame = pd.read_parquet(written / "predictions.parquet")
+    assert list(frame.columns) == [c.name for c in COLUMNS] + [f.name for f in LABEL_FIELDS]
+    pd.testing.assert_frame_equal(frame, report.predictions)
+    assert frame.attrs["model"] == "fake"
+    # The rows alone give the same figure: the analyst's way and the report's agree.
+    error = (frame.age - frame.label_age).abs()
+    assert error.mean() == pytest.approx(MAE, abs=1e-4)
+    by_name = frame.set_index("path")
+    assert by_name.label_gender["60_0_1_2.jpg.chip.jpg"] == "male"
+    assert by_name.label_race["60_0_1_2.jpg.chip.jpg"] == "Black"
+    assert by_name.label_source["60_0_1_2.jpg.chip.jpg"] == "utkface_name"
+    assert by_name.loc["39_1_5.jpg.chip.jpg", ["label_age", "label_source"]].isna().all()
+
+
+def test_the_same_folder_gives_the_same_bytes(
+    folder: Path, tmp_path: Path, fake_model: Model
+) -> None:
+    for name in ("one", "two", "two"):
+        evaluate(folder, report_dir=tmp_path / name, model=fake_model, workers=1)
+    one, two = ((tmp_path / n / "metrics.json").read_bytes() for n in ("one", "two"))
+    assert one == two
+
+
+def test_a_broken_image_is_counted_and_listed(folder: Path, fake_model: Model) -> None:
+    (folder / "39_1_5.jpg.chip.jpg").unlink()
+    (folder / "10_0_0_9.jpg").write_bytes(b"no image")
+    report = evaluate(folder, model=fake_model, workers=1)
+    assert dict(report.not_scored) == {"decode_error": 1}
+    assert report.to_dict()["inputs"]["by_status"] == {"decode_error": 1, "ok": 4}
+    assert value(report, "age", "mae") == pytest.approx(MAE, abs=1e-4)
+    assert report.exit_code == 3
+    assert "1 input failed: decode_error" in report.render()
+
+
+def test_a_clean_folder_ends_with_zero(folder: Path, fake_model: Model) -> None:
+    (folder / "39_1_5.jpg.chip.jpg").unlink()
+    assert evaluate(folder, model=fake_model, workers=1, bootstrap=0).exit_code == 0
+
+
+def write_labels(path: Path, *rows: tuple[object, ...]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("path", "age"), *rows])
+    return path
+
+
+def test_a_table_takes_the_place_of_the_names(
+    folder: Path, tmp_path: Path, fake_model: Model
+) -> None:
+    table = write_labels(
+        tmp_path / "t.csv",
+        ("30_1_0_1.jpg.chip.jpg", 40),
+        ("39_1_5.jpg.chip.jpg", 2.5),
+        ("20_0_2_3.jpg.chip.jpg", "old"),
+        ("absent.jpg", 1),
+    )
+    report = evaluate(folder, labels=table, model=fake_model, workers=1)
+    # 33.33 against 40, and black, which is 0 years, against 2.5.
+    assert value(report, "age", "mae") == pytest.approx((20 / 3 + 2.5) / 2, abs=1e-4)
+    assert value(report, "gender", "accuracy") is None
+    assert report.fault_counts == {"invalid_value": 1, "missing_file": 1, "unlabelled": 2}
+    assert dict(report.not_scored) == {"invalid_value": 1, "unlabelled": 2}
+    assert report.label_source == "table"
+    assert report.exit_code == 3
+
+
+def test_a_limit_does_not_make_faults_of_what_comes_after_it(
+    folder: Path, tmp_path: Path, fake_model: Model
+) -> None:
+    table = write_labels(tmp_path / "t.csv", *[(name, 30) for name in PICTURES])
+    report = evaluate(folder, labels=table, model=fake_model, workers=1, limit=2)
+    assert (report.inputs, report.scores.scored, report.faults) == (2, 2, ())
+
+
+def run_to(output: Path, source: Path, model: Model) -> Path:
+    write_parquet(run_table(RunConfig((str(source),), workers=1), model=model).table, output)
+    return output
+
+
+def test_given_predictions_are_found_by_content_then_by_path(
+    folder: Path, tmp_path: Path, fake_model: Model
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    # The same bytes under other names, but for one: the same name with other bytes.
+    for index, name in enumerate(sorted(PICTURES)):
+        if name.startswith("30"):
+            Image.new("RGB", (32, 32), (102, 102, 102)).save(elsewhere / name, format="PNG")
+        elif not name.startswith("60"):
+            shutil.copy(folder / name, elsewhere / f"{index}.jpg")
+    output = run_to(tmp_path / "out.parquet", elsewhere, fake_model)
+    report = evaluate(folder, predictions=output, model=fake_model)
+    # 40 against 30 by path; 40 against 20 and 40 against 40 by content; 60 is not there.
+    assert value(report, "age", "mae") == pytest.approx((10 + 20 + 0) / 3, abs=1e-4)
+    assert report.joined == {"by_sha256": 3, "by_path": 1}
+    assert report.fault_counts["no_prediction"] == 1
+    assert report.fault_counts["other_content"] == 1
+    assert dict(report.not_scored) == {"malformed_name": 1, "no_prediction": 1}
+    assert (report.inputs, report.model) == (5, "fake")
+    paths = report.predictions.path.tolist()
+    assert paths == [name for name in sorted(PICTURES) if not name.startswith("60")]
+    assert set(report.predictions.source) == {str(folder)}
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_given_predictions_give_the_figures_of_a_run(
+    folder: Path, tmp_path: Path, fake_model: Model, suffix: str
+) -> None:
+    from annotate.pipeline import prepare, write
+
+    output = tmp_path / f"out{suffix}"
+    write(prepare(RunConfig((str(folder),), workers=1), model=fake_model), str(output))
+    ran = evaluate(folder, model=fake_model, workers=1).to_dict()
+    took = evaluate(folder, predictions=output, model=fake_model).to_dict()
+    for key in ("age", "gender", "slices", "labels", "faults", "duplicate_content"):
+        assert took[key] == ran[key], key
+
+
+def test_predictions_that_are_no_output_are_one_line(folder: Path, tmp_path: Path) -> None:
+    good = table_of(guess("a.jpg", 30, 0.5))
+    wrong = good.set_column(good.schema.get_field_index("age"), "age", pa.array(["\x1b[31mold"]))
+    write_parquet(wrong, tmp_path / "wrong.parquet")
+    with pytest.raises(AnnotateError, match="'age'") as caught:
+        evaluate(folder, predictions=tmp_path / "wrong.parquet")
+    assert str(caught.value).isprintable()
+    write_parquet(table_of(guess("a.jpg", 1, 0.5, status="fine")), tmp_path / "odd.parquet")
+    with pytest.raises(AnnotateError, match="'fine'"):
+        evaluate(folder, predictions=tmp_path / "odd.parquet")
+
+
+def test_in_detect_mode_the_face_nearest_the_centre_is_scored() -> None:
+    left = {"face_index": 0, "x_min": 0, "x_max": 20, "y_min": 40, "y_max": 60}
+    middle = {"face_index": 1, "x_min": 45, "x_max": 65, "y_min": 40, "y_max": 60}
+    right = {"face_index": 2, "x_min": 80, "x_max": 99, "y_min": 40, "y_max": 60}
+    table = table_of(
+        guess("a.jpg", 70, 0.1, **left),
+        guess("a.jpg", 31, 0.9, **middle),
+        guess("a.jpg", 5, 0.2, **right),
+        {"path": "b.jpg", "status": "no_face", "face_index": None, "x_min": None},
+    )
+    people = {"a.jpg": Label(30.0, "female"), "b.jpg": Label(50.0, "male")}
+    scores = score(table, labelled(**people))
+    assert scores.overall.age.mae.value == pytest.approx(1.0)
+    assert scores.overall.age.mae.n == 1
+    assert dict(scores.not_scored) == {"no_face": 1}
+    assert (scores.inputs, dict(scores.by_status)) == (2, {"ok": 1, "no_face": 1})
+    # A mean over the labelled rows is the report's figure, and the label of b.jpg is kept.
+    assert scores.table.column("label_age").to_pylist() == [None, 30.0, None, 50.0]
+
+
+def test_every_input_is_scored_or_counted_with_its_reason() -> None:
+    table = table_of(
+        guess("ok", 30, 0.9),
+        guess("bad_name", 30, 0.9),
+        guess("bad_cell", 30, 0.9),
+        guess("silent", 30, 0.9),
+        guess("no_number", float("nan"), None),
+        guess("broken", None, None, status="decode_error"),
+        guess("age_only", 25, 0.3),
+    )
+    labels = labelled(
+        Fault("malformed_name", "bad_name", ""),
+        Fault("invalid_value", "bad_cell", ""),
+        ok=Label(30.0, "female", "Asian"),
+        no_number=Label(30.0, "female"),
+        broken=Label(30.0, "female"),
+        age_only=Label(20.0),
+        silent=Label(race="Asian"),
+    )
+    scores = score(table, labels)
+    assert dict(scores.not_scored) == {
+        "malformed_name": 1,
+        "invalid_value": 1,
+        "no_label": 1,
+        "no_prediction": 1,
+        "decode_error": 1,
+    }
+    assert accounted(scores)
+    assert scores.labelled == {"age": 2, "gender": 1, "race": 1}
+    assert scores.overall.age.mae.value == pytest.approx(2.5)
+    assert scores.overall.gender.accuracy.n == 1
+
+
+def test_identical_files_are_counted_and_their_conflicts_listed() -> None:
+    same, other = {"sha256": "a" * 64}, {"sha256": "b" * 64}
+    table = table_of(
+        guess("p", 30, 0.9, **same),
+        guess("q", 30, 0.9, **same),
+        guess("r", 30, 0.9, **same),
+        guess("s", 30, 0.9, **other),
+        guess("t", 30, 0.9, **other),
+        guess("u", 30, 0.9),
+    )
+    female = {name: Label(30.0, "female") for name in "stu"}
+    labels = labelled(p=Label(30.0, "female"), q=Label(33.0, "male"), r=Label(33.0), **female)
+    scores = score(table, labels)
+    found = scores.duplicates
+    assert (found.groups, found.files) == (2, 5)
+    assert (found.age_conflicts, found.gender_conflicts, found.race_conflicts) == (1, 1, 0)
+    assert [(f.kind, f.path, f.detail) for f in scores.faults] == [
+        ("label_conflict", "p", "age 30 / 33, gender female / male; same bytes as q; r")
+    ]
+    assert scores.scored == 6
+
+
+def test_images_of_the_training_are_counted_and_set_apart() -> None:
+    table = table_of(*[guess(name, 30, 0.9) for name in "abcd"])
+    labels = labelled(a=Label(30.0), b=Label(40.0), c=Label(50.0), d=Label(60.0))
+    digits = {name: hashlib.sha256(name.encode()).hexdigest()[:16] for name in "abcd"}
+    parts = {
+        digits["a"]: "train",
+        digits["b"]: "train",
+        digits["c"]: "validation",
+        "f" * 16: "train",
+    }
+    scores = score(table, labels, parts=parts)
+    assert scores.training.known
+    assert (scores.training.train, scores.training.validation) == (2, 1)
+    assert scores.overall.age.mae.value == pytest.approx(15.0)
+    assert scores.not_trained_on is not None
+    assert scores.not_trained_on.n == 2
+    assert scores.not_trained_on.age.mae.value == pytest.approx(25.0)
+    everything = score(table, labels, parts=dict.fromkeys(digits.values(), "train"))
+    assert (everything.training.train, everything.not_trained_on) == (4, None)
+    unknown = score(table, labels)
+    assert (unknown.training.known, unknown.not_trained_on) == (False, None)
+
+
+def test_the_report_warns_of_images_that_the_model_was_trained_on(
+    folder: Path, tmp_path: Path, fake_model_folder: Path
+) -> None:
+    shutil.copytree(fake_model_folder, tmp_path / "model")
+    first, second, *_ = sorted(PICTURES)
+    lines = [
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()[:16]} {part}\n"
+        for name, part in ((first, "train"), (second, "validation"))
+    ]
+    (tmp_path / "model" / "training_hashes.txt").write_text("".join(lines), "ascii")
+    report = evaluate(folder, model=load_model(tmp_path / "model"), workers=1)
+    found = report.to_dict()
+    assert found["training"] == {
+        "known": True,
+        "train": 1,
+        "validation": 1,
+        "test": 0,
+        "scored_train": 1,
+    }
+    # First in order is 20 years with an error of 20; the others are left.
+    assert found["not_trained_on"]["age"]["mae"]["value"] == pytest.approx(10.0, abs=1e-4)
+    assert "WARNING: 1 of these images were trained on, and 1 more" in report.render()
+
+
+def test_the_text_shows_figures_and_escapes_names(folder: Path, fake_model: Model) -> None:
+    (folder / "39_1_\x1b[31m\n.jpg").write_bytes((folder / "39_1_5.jpg.chip.jpg").read_bytes())
+    report = evaluate(folder, model=fake_model, workers=1)
+    text = report.render()
+    assert all(char == "\n" or char.isprintable() for char in text)
+    assert "malformed_name 2 (not scored)" in text
+    assert "\\x1b[31m\\x0a" in text
+    line = next(line for line in text.splitlines() if "MAE, years" in line)
+    assert line.split()[2] == f"{MAE:.2f}"
+    assert line.split()[-1] == "4"
+
+
+@pytest.mark.parametrize(
+    ("prepare", "says"),
+    [
+        (lambda root: shutil.rmtree(root), "no folder"),
+        (lambda root: [p.unlink() for p in root.iterdir()], "no images"),
+        (lambda root: [p.rename(root / f"{i}.jpg") for i, p in enumerate(root.iterdir())], "label"),
+        (lambda root: [p.write_bytes(b"") for p in root.iterdir()], "can be scored"),
+    ],
+)
+def test_a_folder_that_cannot_be_scored_is_one_line(
+    folder: Path, tmp_path: Path, fake_model: Model, prepare: Callable[[Path], Any], says: str
+) -> None:
+    prepare(folder)
+    with pytest.raises(AnnotateError, match=says) as caught:
+        evaluate(folder, report_dir=tmp_path / "r", model=fake_model, workers=1)
+    assert str(caught.value).isprintable()
+    assert not (tmp_path / "r" / "metrics.json").exists()
+
+
+def test_a_report_that_cannot_be_written_is_said_before_any_work(
+    folder: Path, tmp_path: Path, fake_model: Model
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AnnotateError, match="report folder"):
+        evaluate(folder, report_dir=tmp_path / "file", model=fake_model)
+
+
+def test_inputs_are_left_as_they_are(folder: Path, tmp_path: Path, fake_model: Model) -> None:
+    before = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.iterdir()}
+    evaluate(folder, report_dir=tmp_path / "r", model=fake_model, workers=1, bootstrap=0)
+    assert {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.iterdir()} == before
+
+
+def test_the_command_prints_the_table_and_exits_with_three(
+    folder: Path,
+    tmp_path: Path,
+    fake_model_folder: Path,
+    command: Callable[..., CompletedProcess[str]],
+) -> None:
+    report = tmp_path / "report"
+    done = command(
+        "evaluate", str(folder), "--model", str(fake_model_folder), "--report", str(report)
+    )
+    assert done.returncode == 3, done.stderr
+    assert "malformed_name 1 (not scored)" in done.stdout
+    assert "wrote" in done.stderr
+    assert "wrote" not in done.stdout
+    assert json.loads((report / "metrics.json").read_text())["age"]["mae"]["n"] == 4
+    refused = command("evaluate", str(tmp_path / "absent"))
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert len(refused.stderr.splitlines()) == 1

@@ -1,0 +1,284 @@
+"""Metrics and slices: figures by hand and by scikit-learn; what is undefined is None."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import fields
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from annotate.metrics import DEFINITIONS, AgeMetrics, GenderMetrics, age_metrics, gender_metrics
+from annotate.slices import FEW, MAX_RACES, Pairs, age_band, all_slices, score_slice
+
+Floats = npt.NDArray[np.float64]
+
+
+def floats(*values: float) -> Floats:
+    return np.array(values, dtype=np.float64)
+
+
+def some_pairs(n: int, seed: int = 0) -> Pairs:
+    """Faces with plausible errors, float32 as the rows are, ties among the probabilities."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 101, n).astype(np.float64)
+    age = (label + rng.normal(1, 6, n)).astype(np.float32).astype(np.float64)
+    female = rng.integers(0, 2, n).astype(np.float64)
+    probability = np.clip(np.round(female * 0.5 + rng.normal(0.25, 0.2, n), 2), 0, 1)
+    return Pairs(
+        age_label=label,
+        age=age,
+        age_p10=age - 7,
+        age_p90=age + 7,
+        female_label=female,
+        female=(probability >= 0.5).astype(np.float64),
+        female_probability=probability,
+        race=rng.choice(np.array(["White", "Black", "Asian", ""]), n),
+    )
+
+
+def test_age_figures_by_hand() -> None:
+    found = age_metrics(
+        floats(30, 40, 50, 20),
+        floats(32, 37, 60, 25),
+        floats(25, 38, 55, 15),
+        floats(35, 45, 65, 20),
+    )
+    # Errors 2, -3, 10, 5; intervals hold 30, 40 and (at its end) 20, but not 50.
+    assert found.mae.value == 5.0
+    assert found.median_error.value == 4.0
+    assert found.mse.value == pytest.approx(34.5)
+    assert found.rmse.value == pytest.approx(34.5**0.5)
+    assert found.bias.value == 3.5
+    assert found.cs5.value == 0.75
+    assert found.interval_coverage.value == 0.75
+    assert {getattr(found, field.name).n for field in fields(found)} == {4}
+
+
+def test_gender_figures_by_hand() -> None:
+    label = floats(1, 1, 1, 0, 0)
+    probability = floats(0.9, 0.5, 0.25, 0.5, 0.05)
+    found = gender_metrics(label, (probability >= 0.5).astype(float), probability)
+    assert found.accuracy.value == pytest.approx(3 / 5)
+    assert found.balanced_accuracy.value == pytest.approx((2 / 3 + 1 / 2) / 2)
+    # Of six pairs of a female and a male 0.9 wins two, 0.5 wins one and ties one, 0.25 wins one.
+    assert found.auc.value == pytest.approx(4.5 / 6)
+    # Bins 0.9: gap 0.1; 0.5: |1.0 - 1| = 0; 0.2: 0.75; 0.0: 0.05.
+    assert found.calibration_error.value == pytest.approx((0.1 + 0 + 0.75 + 0.05) / 5)
+
+
+def test_a_probability_of_one_lies_in_the_last_bin() -> None:
+    found = gender_metrics(floats(1, 0), floats(1, 1), floats(1.0, 0.95))
+    # One bin: |(1.0 + 0.95) - 1| / 2; in two bins it would be (0 + 0.95) / 2.
+    assert found.calibration_error.value == pytest.approx(0.475)
+
+
+@pytest.mark.parametrize("n", [2, 3, 50, 501])
+def test_figures_equal_scikit_learn(n: int) -> None:
+    pairs = some_pairs(n, seed=n)
+    label, age = pairs.age_label, pairs.age
+    found = age_metrics(label, age, resamples=0)
+    assert found.mae.value == pytest.approx(sk.mean_absolute_error(label, age))
+    assert found.median_error.value == pytest.approx(sk.median_absolute_error(label, age))
+    assert found.mse.value == pytest.approx(sk.mean_squared_error(label, age))
+    assert found.rmse.value == pytest.approx(sk.root_mean_squared_error(label, age))
+    gender = gender_metrics(pairs.female_label, pairs.female, pairs.female_probability, resamples=0)
+    truth, guess = pairs.female_label, pairs.female
+    assert gender.accuracy.value == pytest.approx(sk.accuracy_score(truth, guess))
+    if len(set(truth)) == 2:
+        assert gender.balanced_accuracy.value == pytest.approx(
+            sk.balanced_accuracy_score(truth, guess)
+        )
+        assert gender.auc.value == pytest.approx(sk.roc_auc_score(truth, pairs.female_probability))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.integers(0, 8).map(lambda i: i / 8)), min_size=2, max_size=40
+    )
+)
+def test_auc_with_many_ties_equals_scikit_learn(faces: list[tuple[bool, float]]) -> None:
+    label = np.array([float(female) for female, _ in faces])
+    probability = np.array([p for _, p in faces])
+    found = gender_metrics(label, (probability >= 0.5).astype(float), probability, resamples=0)
+    if len(set(label)) == 1:
+        assert found.auc.value is None
+        assert found.balanced_accuracy.value is None
+    else:
+        assert found.auc.value == pytest.approx(sk.roc_auc_score(label, probability))
+
+
+def test_intervals_equal_a_plain_bootstrap() -> None:
+    """The same figures by a loop over resampled faces, to within the noise of resampling."""
+    pairs = some_pairs(150, seed=4)
+    rng = np.random.default_rng(1)
+    plain: dict[str, list[float]] = {"mae": [], "median_error": [], "rmse": [], "auc": []}
+    for _ in range(2000):
+        i = rng.integers(0, 150, 150)
+        size = np.abs(pairs.age[i] - pairs.age_label[i])
+        plain["mae"].append(float(size.mean()))
+        plain["median_error"].append(float(np.median(size)))
+        plain["rmse"].append(float(np.sqrt((size**2).mean())))
+        plain["auc"].append(sk.roc_auc_score(pairs.female_label[i], pairs.female_probability[i]))
+    found = score_slice(pairs, {}, resamples=4000)
+    for name, draws in plain.items():
+        metric = getattr(found.age, name, None) or getattr(found.gender, name)
+        low, high = np.percentile(draws, [2.5, 97.5])
+        assert metric.low == pytest.approx(low, abs=0.12 * (high - low)), name
+        assert metric.high == pytest.approx(high, abs=0.12 * (high - low)), name
+
+
+def test_about_95_percent_of_intervals_hold_the_true_mean() -> None:
+    rng = np.random.default_rng(5)
+    hits = 0
+    for trial in range(300):
+        error = rng.normal(2.0, 5.0, 60)
+        bias = age_metrics(np.zeros(60), error, resamples=400, seed=trial).bias
+        assert bias.low is not None
+        assert bias.high is not None
+        hits += bias.low <= 2.0 <= bias.high
+    # 285 expected, standard deviation 3.8; small samples cost the percentile method a little.
+    assert 267 <= hits <= 297
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_faces_and_the_other_slices_change_nothing(seed: int) -> None:
+    pairs = some_pairs(120, seed)
+    shuffled = pairs.take(np.random.default_rng(seed).permutation(120))
+    assert score_slice(pairs, {}, resamples=50) == score_slice(shuffled, {}, resamples=50)
+    alone = pairs.take(np.flatnonzero(pairs.race == "Black"))
+    black = [s for s in all_slices(pairs, resamples=50)["race"] if s.where["race"] == "Black"]
+    assert black == list(all_slices(alone, resamples=50)["race"])
+
+
+def test_the_seed_changes_intervals_and_nothing_else() -> None:
+    pairs = some_pairs(80)
+    one, same, other = (score_slice(pairs, {}, seed=seed, resamples=100) for seed in (1, 1, 2))
+    assert one == same
+    assert one.age.mae.value == other.age.mae.value
+    assert one.age.mae.low != other.age.mae.low
+
+
+def figures(found: AgeMetrics | GenderMetrics) -> list[float | None]:
+    return [getattr(found, field.name).value for field in fields(found)]
+
+
+def test_nothing_is_scored_where_there_is_nothing() -> None:
+    empty = floats()
+    ages, genders = age_metrics(empty, empty), gender_metrics(empty, empty, empty)
+    assert figures(ages) == [None] * 7
+    assert figures(genders) == [None] * 4
+    assert ages.mae.to_dict() == {"value": None, "low": None, "high": None, "n": 0}
+    assert all(found == () for found in all_slices(some_pairs(0)).values())
+
+
+def test_one_face_has_figures_but_no_interval() -> None:
+    found = age_metrics(floats(30), floats(33))
+    assert (found.mae.value, found.mae.low, found.mae.high, found.mae.n) == (3.0, None, None, 1)
+
+
+def test_one_gender_has_accuracy_but_no_ranking() -> None:
+    found = gender_metrics(floats(1, 1, 1), floats(1, 1, 0), floats(0.9, 0.8, 0.1))
+    assert found.accuracy.value == pytest.approx(2 / 3)
+    assert found.balanced_accuracy.value is None
+    assert found.auc.value is None
+    assert found.auc.n == 3
+
+
+def test_coverage_is_none_for_a_model_without_intervals() -> None:
+    found = age_metrics(floats(1, 2, 3), floats(1, 2, 3))
+    assert found.interval_coverage.to_dict() == {"value": None, "low": None, "high": None, "n": 0}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(*[st.sampled_from([float("nan"), float("inf"), -float("inf"), 0, 1, 30.5])] * 4),
+        max_size=12,
+    )
+)
+def test_values_that_are_no_numbers_are_left_out(rows: list[tuple[float, ...]]) -> None:
+    columns = np.array(rows, dtype=np.float64).reshape(-1, 4).T
+    found = age_metrics(*columns, resamples=20)
+    known = np.isfinite(columns[0]) & np.isfinite(columns[1])
+    assert found.mae.n == known.sum()
+    for field in fields(found):
+        metric = getattr(found, field.name)
+        for value in (metric.value, metric.low, metric.high):
+            assert value is None or np.isfinite(value)
+
+
+def test_slices_hold_the_faces_that_pandas_finds() -> None:
+    pairs = some_pairs(500, seed=2)
+    frame = pd.DataFrame(
+        {
+            "gender": np.where(pairs.female_label == 1, "female", "male"),
+            "race": pairs.race,
+            "band": pd.cut(
+                pairs.age_label, [0, 3, 10, 18, 30, 40, 50, 60, 70, 80, 200], right=False
+            ),
+            "size": np.abs(pairs.age - pairs.age_label),
+        }
+    )
+    frame = frame[frame.race != ""]
+    found = all_slices(pairs, resamples=0)
+    expected = frame.groupby(["gender", "race"])["size"].agg(["count", "mean"])
+    assert {(s.where["gender"], s.where["race"]): s.n for s in found["gender_x_race"]} == (
+        expected["count"].to_dict()
+    )
+    for part in found["gender_x_race"]:
+        key = (part.where["gender"], part.where["race"])
+        assert part.age.mae.value == pytest.approx(expected["mean"][key])
+    crossed = frame.groupby(["band", "gender", "race"], observed=True).ngroups
+    assert len(found["age_band_x_gender_x_race"]) == crossed
+    assert sum(part.n for part in found["age_band"]) == 500
+    assert [part.where["age_band"] for part in found["age_band"]][:3] == ["0-2", "3-9", "10-17"]
+
+
+def test_bands_begin_where_they_say() -> None:
+    ages = floats(0, 2, 2.99, 3, 9, 10, 17.9, 18, 79, 80, 130, float("nan"))
+    assert age_band(ages).tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 8, 9, 9, -1]
+
+
+def test_small_slices_are_marked() -> None:
+    assert score_slice(some_pairs(FEW - 1), {}, resamples=0).few
+    assert not score_slice(some_pairs(FEW), {}, resamples=0).few
+
+
+def test_a_table_full_of_races_gives_slices_of_the_most_frequent_ones() -> None:
+    n = 3 * MAX_RACES
+    pairs = some_pairs(n + 5)
+    races = np.array([f"r{i:04d}" for i in range(n)] + ["common"] * 5)
+    many = Pairs(**{f.name: getattr(pairs, f.name) for f in fields(pairs)} | {"race": races})
+    found = all_slices(many, resamples=0)["race"]
+    assert len(found) == MAX_RACES
+    assert found[0].where == {"race": "common"}
+
+
+def test_memory_does_not_grow_with_resamples_times_faces() -> None:
+    pairs = some_pairs(100_000)
+    tracemalloc.start()
+    score_slice(pairs, {}, resamples=100)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # All resamples at once would be 100 x 100,000 x 8 bytes = 80 MB an array.
+    assert peak < 40e6
+
+
+def test_every_figure_is_defined_in_words() -> None:
+    names = {f"age.{f.name}" for f in fields(AgeMetrics)}
+    names |= {f"gender.{f.name}" for f in fields(GenderMetrics)}
+    assert names <= DEFINITIONS.keys()
+
+
+def test_columns_of_different_lengths_are_a_bug() -> None:
+    pairs = some_pairs(3)
+    columns = {f.name: getattr(pairs, f.name) for f in fields(pairs)}
+    with pytest.raises(ValueError, match="race"):
+        Pairs(**columns | {"race": np.array(["White"])})
