@@ -1,0 +1,218 @@
+"""Engines: the file of a network in, a function from pixels to raw outputs out; and devices.
+
+Nothing heavy is imported before it is needed: choosing ONNX Runtime on a machine without a GPU
+never imports TensorFlow. Files come from strangers, so each is checked (model_files.py) before
+anything of it is built.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.errors import AnnotateError
+from annotate.model_files import ONNX_ADVICE, check_keras, check_onnx, import_late, line
+
+Outputs = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""Raw outputs of one batch: age (B, bins) or (B, 1), and gender (B, 1)."""
+
+ENGINES = ("onnx", "keras")
+DEVICES = ("cpu", "gpu")
+
+INPUT = "pixels"
+OUTPUTS = ("age", "gender")
+"""Names of a network's input and outputs, in both file formats."""
+
+
+class Engine(Protocol):
+    """A network that is ready to run on one device.
+
+    input_shape: (images, S, S, 3) as its file says. output_widths: values of (age, gender).
+    """
+
+    name: str
+    device: str
+    device_name: str
+    input_shape: tuple[Any, ...]
+    output_widths: tuple[Any, ...]
+
+    def run(self, pixels: npt.NDArray[np.uint8]) -> Outputs:
+        """Raw outputs of one batch. pixels: uint8 (B, S, S, 3) RGB, B the same every time."""
+
+
+class OnnxEngine:
+    """ONNX Runtime on the CPU."""
+
+    name = "onnx"
+    device = "cpu"
+
+    def __init__(self, path: Path, data: bytes, threads: int | None) -> None:
+        """data: the bytes of an ONNX file, path: where they come from, for messages."""
+        ort = import_late("onnxruntime", ONNX_ADVICE)
+        check_onnx(path, data)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or usable_cpus()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Decoding runs on the same cores at the same time: waiting threads must not burn them.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self.session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
+            raise AnnotateError(f"{path} cannot be loaded: {line(error)}") from error
+        self.device_name = cpu_name()
+        self.input_shape = tuple(self.session.get_inputs()[0].shape)
+        names = [node.name for node in self.session.get_inputs()]
+        shapes = {node.name: node.shape for node in self.session.get_outputs()}
+        if names != [INPUT] or not set(OUTPUTS) <= set(shapes):
+            raise AnnotateError(
+                f"{path} has inputs {line(names)} and outputs {line(sorted(shapes))}, expected"
+                f" {INPUT!r} and {list(OUTPUTS)}"
+            )
+        self.output_widths = tuple(shapes[name][-1] for name in OUTPUTS)
+
+    def run(self, pixels: npt.NDArray[np.uint8]) -> Outputs:
+        """See Engine.run."""
+        age, gender = self.session.run(list(OUTPUTS), {INPUT: pixels})
+        return age, gender
+
+
+class KerasEngine:
+    """Keras on the user's backend (KERAS_BACKEND: tensorflow, jax or torch)."""
+
+    name = "keras"
+
+    def __init__(self, path: Path, device: str, device_name: str) -> None:
+        """path: a .keras file. device: "cpu" or "gpu", known to be usable."""
+        check_keras(path)
+        keras = import_keras()
+        self.device = device
+        self.device_name = device_name
+        self._keras = keras
+        try:
+            with self._scope():
+                self.model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        except Exception as error:  # Keras raises nearly anything on a damaged file
+            raise AnnotateError(f"{path} cannot be loaded: {line(error)}") from error
+        outputs = self.model.output
+        if not isinstance(outputs, dict) or not set(OUTPUTS) <= set(outputs):
+            raise AnnotateError(f"{path} lacks the outputs {list(OUTPUTS)}")
+        self.input_shape = tuple(self.model.input_shape)
+        self.output_widths = tuple(outputs[name].shape[-1] for name in OUTPUTS)
+
+    def _scope(self) -> Any:
+        # PyTorch takes "cpu:0" for another device than "cpu", and would copy between them.
+        plain = self._keras.backend.backend() == "torch"
+        return self._keras.device(self.device if plain else f"{self.device}:0")
+
+    def run(self, pixels: npt.NDArray[np.uint8]) -> Outputs:
+        """See Engine.run."""
+        with self._scope():
+            outputs = self.model.predict_on_batch(pixels)
+        age, gender = (np.asarray(outputs[name], np.float32) for name in OUTPUTS)
+        return age, gender
+
+
+def choose(engine: str, device: str) -> tuple[str, str, str, str | None]:
+    """Settle "auto". engine: "auto", "onnx" or "keras". device: "auto", "cpu" or "gpu".
+
+    Returns (engine, device, name of the device, a remark or None). The remark says why a GPU
+    that the machine seems to have is not used.
+    Raises AnnotateError for a GPU that cannot be used and for impossible pairs.
+    """
+    for what, value, known in (("engine", engine, ENGINES), ("device", device, DEVICES)):
+        if value not in ("auto", *known):
+            raise AnnotateError(f"unknown {what} {value!r}: expected auto, {', '.join(known)}")
+    if engine == "onnx" and device == "gpu":
+        raise AnnotateError("the onnx engine runs on the CPU: use --engine keras for --device gpu")
+    if device == "gpu":
+        name, reason = usable_gpu()
+        if name is None:
+            raise AnnotateError(f"--device gpu: no usable GPU, {reason}; --device cpu works")
+        return "keras", "gpu", name, None
+    remark = None
+    if device == "auto" and engine != "onnx" and may_have_gpu():
+        name, reason = usable_gpu()
+        if name is not None:
+            return "keras", "gpu", name, None
+        remark = f"the machine seems to have a GPU, but it is not used: {reason}"
+    return ("onnx" if engine == "auto" else engine), "cpu", cpu_name(), remark
+
+
+def may_have_gpu() -> bool:
+    """Whether the machine shows signs of a GPU; cheap, and imports nothing."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1"):
+        return False
+    devices = Path("/dev")
+    # NVIDIA, NVIDIA or AMD under WSL, AMD.
+    if any(any(devices.glob(name)) for name in ("nvidia[0-9]*", "dxg", "kfd")):
+        return True
+    return platform.system() == "Windows" and shutil.which("nvidia-smi") is not None
+
+
+def usable_gpu() -> tuple[str | None, str]:
+    """Ask the Keras backend for a GPU: (its name, "") or (None, why there is none).
+
+    The one function that imports a backend by name: to list devices, and to make it take GPU
+    memory as it needs it instead of all at once.
+    """
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    try:
+        backend = import_keras().backend.backend()
+        name = _gpu_name(backend)
+    except Exception as error:  # a broken driver may raise anything; the reason is told
+        return None, line(error)
+    return name, "" if name else f"the {backend} backend of Keras finds none"
+
+
+def _gpu_name(backend: str) -> str | None:
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        if not gpus:
+            return None
+        return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
+    if backend == "jax":
+        import jax
+
+        return str(jax.devices("gpu")[0].device_kind)
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return None
+
+
+def import_keras() -> Any:
+    """Keras, quietly, on the user's backend. Raises AnnotateError where it cannot be had."""
+    # TensorFlow speaks on stderr about things that no user can act on.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    return import_late("keras", f"the Keras backend {backend!r} must be installed (KERAS_BACKEND)")
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use, by affinity and container limits."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
+def cpu_name() -> str:
+    """What the processor calls itself, such as "AMD EPYC 7763 64-Core Processor"."""
+    try:
+        for row in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
+            if row.startswith("model name"):
+                return row.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine() or "CPU"

@@ -1,0 +1,130 @@
+"""Fixtures: drawn pictures, and a tiny real model whose predictions can be worked out by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from annotate.model import Model, load_model
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL_DATA = ROOT.parent / "shared" / "data"
+FAKE_SIZE_PX = 16
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real faces; the test is skipped where it is absent."""
+    if not REAL_DATA.is_dir():
+        pytest.skip("real faces (../shared/data) are not on this machine")
+    return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def fake_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder whose age is the mean pixel / 2.55 and whose female_probability is the
+    mean red / 255. Age 0 is black, 100 is white.
+    """
+    folder = tmp_path_factory.mktemp("models") / "fake"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(_fake_graph().SerializeToString())
+    (folder / "card.md").write_text("# fake\n", "utf-8")
+    files = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+    info = {
+        "schema_version": 1,
+        "preprocessing_version": 1,
+        "name": "fake",
+        "input": {"size_px": FAKE_SIZE_PX, "colours": "RGB"},
+        "heads": {"age": {"kind": "regression"}, "gender": {"positive": "female"}},
+        "calibration": {"age_temperature": 1.0, "gender_temperature": 1.0},
+        "files": files,
+    }
+    (folder / "model.json").write_text(json.dumps(info), "utf-8")
+    return folder
+
+
+def _fake_graph() -> onnx.ModelProto:
+    """pixels (N, S, S, 3) uint8 -> age (N, 1) years, gender (N, 1) probability."""
+
+    def constant(name: str, values: Any, kind: Any) -> onnx.TensorProto:
+        return onnx.numpy_helper.from_array(np.asarray(values, kind), name)
+
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["float", "space"], ["rgb"], keepdims=0),
+        helper.make_node("ReduceMean", ["rgb", "colours"], ["gray"], keepdims=1),
+        helper.make_node("Div", ["gray", "per_year"], ["age"]),
+        helper.make_node("Gather", ["rgb", "red"], ["reds"], axis=1),
+        helper.make_node("Div", ["reds", "white"], ["gender"]),
+    ]
+    side = FAKE_SIZE_PX
+    graph = helper.make_graph(
+        nodes,
+        "fake",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", side, side, 3])],
+        [
+            helper.make_tensor_value_info("age", TensorProto.FLOAT, ["N", 1]),
+            helper.make_tensor_value_info("gender", TensorProto.FLOAT, ["N", 1]),
+        ],
+        [
+            constant("space", [1, 2], np.int64),
+            constant("colours", [1], np.int64),
+            constant("per_year", 2.55, np.float32),
+            constant("red", [0], np.int64),
+            constant("white", 255.0, np.float32),
+        ],
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9, producer_name="tests"
+    )
+
+
+@pytest.fixture
+def fake_model(fake_model_folder: Path) -> Model:
+    """The fake model, loaded with batches of 8."""
+    return load_model(fake_model_folder, batch_size=8)
+
+
+def draw(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (32, 32)) -> Path:
+    """Save a picture of one colour; the suffix decides the format."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+    return path
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    """A folder of 20 drawn "faces" of rising brightness: face i is gray 10 i, red 255 - 10 i."""
+    for i in range(20):
+        draw(tmp_path / "faces" / f"{i:02d}.png", (255 - 10 * i, 10 * i, 10 * i))
+    return tmp_path / "faces"
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `annotate` in a process of its own, as a user would."""
+
+    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"PYTHONPATH": str(ROOT)} | options.pop("env", {})
+        return subprocess.run(
+            [sys.executable, "-m", "annotate", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=environment,
+            **options,
+        )
+
+    return run
