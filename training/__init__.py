@@ -1,0 +1,1 @@
+"""Training: a labelled folder in, a model folder that `annotate` runs out."""

@@ -1,0 +1,18 @@
+"""The networks, a file each, with build(input_shape) -> keras.Model.
+
+Every network takes uint8 RGB pixels, 0 to 255, and has the outputs "age" and "gender".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+
+from training.architectures import convnet_gray, convnet_rgb, residual
+
+ARCHITECTURES: dict[str, Callable[[tuple[int | None, int | None, int]], keras.Model]] = {
+    "residual": residual.build,
+    "convnet_rgb": convnet_rgb.build,
+    "convnet_gray": convnet_gray.build,
+}

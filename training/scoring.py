@@ -1,0 +1,111 @@
+"""Scoring: a model and a part of its split in, what `annotate.evaluate` says of it out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from annotate.errors import AnnotateError
+from annotate.metrics import age_metrics, gender_metrics
+from annotate.model import model_folder, read_info
+from training.data import load_parts
+from training.presets import PRESETS
+
+if TYPE_CHECKING:
+    from annotate.evaluation import EvaluationReport
+
+LINKS = "images"
+"""Folder in a report that holds links to the images that were scored."""
+
+PROTOCOL_AGES = (21, 60)
+"""Years, both ends included. Source: the protocol of CORAL, Cao et al. 2020."""
+
+CARD_SLICES = ("age_band", "gender", "race")
+
+
+def evaluate_part(
+    model: str | Path, data: Path, part: str, *, report_dir: Path, limit: int | None = None
+) -> EvaluationReport:
+    """Run `annotate.evaluate` on the images of one part of a model's own split.
+
+    model: bundled name, or a folder that export wrote. data: the folder that it was trained on.
+    part: "train", "validation" or "test". report_dir: gets `images/`, links to the images of
+    the part, beside the report. limit: the first N of them.
+    Raises AnnotateError.
+    """
+    from annotate.evaluation import evaluate
+
+    names = part_names(model, data, part)
+    images = report_dir / LINKS
+    _link(data, names, images)
+    return evaluate(images, report_dir=report_dir, model=os.fspath(model), limit=limit)
+
+
+def part_names(model: str | Path, data: Path, part: str) -> list[str]:
+    """File names of the labelled images in one part of a model's split, in byte order."""
+    folder = model_folder(model)
+    info, _ = read_info(folder)
+    try:
+        split, preset = info["data"]["split"], PRESETS[info["preset"]]
+        seed, limit, share = split["seed"], split["limit"], split["validation_share"]
+    except KeyError as error:
+        raise AnnotateError(f"{folder} does not say how its images were split: {error}") from error
+    if share != preset.validation_share:
+        raise AnnotateError(f"{folder} was split otherwise than its preset {preset.name} says now")
+    return list(load_parts(data, preset, seed=seed, limit=limit, parts=()).hashes[part])
+
+
+def _link(data: Path, names: list[str], images: Path) -> None:
+    """A folder of links to some files of another; links of an earlier report go away."""
+    try:
+        images.mkdir(parents=True, exist_ok=True)
+        for old in images.iterdir():
+            if not old.is_symlink():
+                raise AnnotateError(f"{old} is no link of an earlier report: choose another folder")
+            old.unlink()
+        for name in names:
+            (images / name).symlink_to((data / name).resolve())
+    except OSError as error:
+        raise AnnotateError(f"cannot link the images into {images}: {error}") from error
+
+
+def part_figures(model: Path, data: Path, part: str) -> dict[str, Any]:
+    """The figures of model.json and of the card, for one part.
+
+    Each figure is {"value", "low", "high", "n"} as in metrics.json; where they are not defined,
+    value, low and high are None.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = evaluate_part(model, data, part, report_dir=Path(folder))
+        found = report.to_dict()
+        protocol = protocol_figures(report)
+    return {
+        "command": f"python -m training evaluate --model MODEL --data $UTKFACE --part {part}"
+        " --report DIR",
+        "n": found["inputs"]["scored"],
+        "age": found["age"],
+        "gender": found["gender"],
+        "ages_21_to_60": protocol,
+        "slices": {name: found["slices"].get(name, []) for name in CARD_SLICES},
+    }
+
+
+def protocol_figures(report: EvaluationReport) -> dict[str, Any]:
+    """Figures of the faces labelled 21 to 60 years, {"age": …, "gender": …}."""
+    rows = report.predictions
+    low, high = PROTOCOL_AGES
+    rows = rows[rows["label_age"].between(low, high) & (rows["status"] == "ok")]
+
+    def column(name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.asarray(rows[name].to_numpy(np.float64, na_value=np.nan))
+
+    def female(name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.asarray((rows[name] == "female").to_numpy(np.float64))
+
+    age = age_metrics(column("label_age"), column("age"), column("age_p10"), column("age_p90"))
+    gender = gender_metrics(female("label_gender"), female("gender"), column("female_probability"))
+    return {"age": age.to_dict(), "gender": gender.to_dict()}
