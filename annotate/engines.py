@@ -7,9 +7,11 @@ anything of it is built.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -196,8 +198,36 @@ def import_keras() -> Any:
     """Keras, quietly, on the user's backend. Raises AnnotateError where it cannot be had."""
     # TensorFlow speaks on stderr about things that no user can act on.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if not os.path.exists(os.path.expanduser("~/.keras")):
+        # Keras would make that folder; we promise to write nothing but the output. Where it
+        # cannot be made, Keras goes on without it.
+        os.environ.setdefault("KERAS_HOME", os.path.join(os.devnull, "keras"))
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    return import_late("keras", f"the Keras backend {backend!r} must be installed (KERAS_BACKEND)")
+    with _quiet_stderr():
+        return import_late(
+            "keras", f"the Keras backend {backend!r} must be installed (KERAS_BACKEND)"
+        )
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Silence what a backend's C++ code says on file descriptor 2 while it is imported.
+
+    TensorFlow reports missing GPU libraries there, whatever its log level; no user can act on
+    it. What goes wrong comes as an exception.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:  # stderr is closed: nobody can be disturbed
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def usable_cpus() -> int:

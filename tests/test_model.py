@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from annotate.model import (
     load_model,
     quantile,
 )
+from tests.conftest import ROOT
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -392,3 +394,21 @@ def test_cpu_use_never_imports_tensorflow(fake_model_folder: Path) -> None:
         [sys.executable, "-c", code, str(fake_model_folder)], capture_output=True, text=True
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_keras_is_quiet_and_leaves_nothing_in_the_users_home(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "KERAS_HOME"}
+    code = "from annotate.engines import import_keras; print(import_keras().__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={
+            **environment,
+            "HOME": str(tmp_path),
+            "USERPROFILE": str(tmp_path),
+            "PYTHONPATH": str(ROOT),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "keras\n", "")
+    assert not (tmp_path / ".keras").exists()
