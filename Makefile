@@ -23,6 +23,7 @@ check: $(VENV)/.dev
 	$(BIN)/python -m mypy
 
 wheel: $(VENV)/.dev
+	rm -rf build
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:
