@@ -22,7 +22,7 @@ from annotate.images import (
     face_crop,
     one_line,
 )
-from annotate.records import Face, Facts, Failure, Sample, Source, Status
+from annotate.records import Face, Facts, Failure, Sample, Source, Status, modified_ns
 
 MAX_FILE_BYTES = 512 * 2**20
 """Larger files are `too_large`: they would have to be held in memory whole."""
@@ -97,7 +97,7 @@ def _read(source: Source) -> tuple[bytes | Failure, Facts]:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with os.fdopen(os.open(source.location, flags), "rb") as file:
         before = os.fstat(file.fileno())
-        facts = Facts(size_bytes=before.st_size, modified_ns=before.st_mtime_ns)
+        facts = Facts(size_bytes=before.st_size, modified_ns=modified_ns(before))
         if not stat.S_ISREG(before.st_mode):
             return Failure(Status.UNREADABLE, "not a regular file"), Facts()
         if before.st_size > MAX_FILE_BYTES:

@@ -101,7 +101,7 @@ HEIF_SUFFIXES = frozenset([".heic", ".heics", ".heif", ".heifs", ".hif"])
 UNSUPPORTED_SUFFIXES = RAW_SUFFIXES | VIDEO_SUFFIXES | HEIF_SUFFIXES
 """Suffixes that people keep in archives and that are recorded as `unsupported`."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "JPEG2000")
 """The Pillow parsers that may run (MPO comes with JPEG). An allowlist: Pillow has others, some
 of which start programs (EPS)."""
 
@@ -180,10 +180,12 @@ def _decode(data: bytes, enough_px: int | None, max_pixels: int) -> Picture:
             raise ImageError(
                 Status.TOO_LARGE, f"{width} x {height} pixels, the limit is {max_pixels}"
             )
-        orientation, captured_at = _exif(image)
         if enough_px is not None:
             image.draft(None, (enough_px, enough_px))
         upright: Image.Image = _to_rgb(image)
+        # Only now: a PNG may have its EXIF behind the pixels, and Pillow turns a TIFF upright as
+        # it loads it, then drops the orientation.
+        orientation, captured_at = _exif(image)
     operation = _ORIENTATIONS.get(orientation)
     if operation is not None:
         upright = upright.transpose(operation)
@@ -276,7 +278,7 @@ def one_line(error: BaseException, limit: int = 200) -> str:
 
     Addresses of objects are taken out: the same input must give the same row every time.
     """
-    text = re.sub(r" at 0x[0-9a-fA-F]+", "", str(error)) or type(error).__name__
+    text = re.sub(r" at 0x[0-9a-fA-F]+", "", str(error))
     text = "".join(char if char.isprintable() else " " for char in text)
-    text = " ".join(text.split())
+    text = " ".join(text.split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"

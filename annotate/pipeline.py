@@ -71,7 +71,8 @@ class RunConfig:
                 f"faces={self.faces!r} is not available: whole photographs cannot be read yet,"
                 " pass faces='crop' for images that are one aligned face each"
             )
-        for name, value in (("batch_size", self.batch_size), ("workers", self.workers)):
+        for name in ("batch_size", "workers", "limit", "max_pixels"):
+            value = getattr(self, name)
             if value is not None and value < 1:
                 raise AnnotateError(f"{name} must be at least 1, got {value}")
 
@@ -166,6 +167,8 @@ def prepare(config: RunConfig, *, model: Model | None = None) -> Run:
         follow_links=config.follow_links,
         limit=config.limit,
     )
+    if not config.sources:
+        raise AnnotateError("no SOURCE: expected folders, files or glob patterns")
     found = scan(config.sources, options)
     if not found.plan:
         passed = ", ".join(f"{why} {n:,}" for why, n in found.skipped.most_common())
@@ -185,10 +188,12 @@ def write(
     run: Run, target: str, *, overwrite: bool = False, progress: Progress | None = None
 ) -> Summary:
     """Label all inputs of a run into OUT. Raises AnnotateError."""
-    with open_output(target, run.schema, overwrite=overwrite) as writer:
-        with contextlib.closing(run.batches(progress)) as batches:
-            for batch in batches:
-                writer.write(batch)
+    with (
+        open_output(target, run.schema, overwrite=overwrite) as writer,
+        contextlib.closing(run.batches(progress)) as batches,
+    ):
+        for batch in batches:
+            writer.write(batch)
     return run.summary
 
 

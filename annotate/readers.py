@@ -20,6 +20,9 @@ from annotate.writers import restore
 if TYPE_CHECKING:
     import pandas as pd
 
+# Recursion: JSON nested too deeply. Overflow: a number that no column can hold.
+_UNREADABLE = (OSError, ValueError, OverflowError, RecursionError, pa.ArrowException, csv.Error)
+
 _READ_ROWS = 8192
 """Text rows that are turned into a record batch at a time."""
 
@@ -37,7 +40,7 @@ def read(path: str | os.PathLike[str]) -> pd.DataFrame:
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """A table of rows as a DataFrame, as `pandas.read_parquet` would give it."""
     frame: pd.DataFrame = table.to_pandas()
-    frame.attrs = dict(attributes_of(table.schema))
+    frame.attrs.update(attributes_of(table.schema))
     return frame
 
 
@@ -56,7 +59,7 @@ def read_table(path: str | os.PathLike[str]) -> pa.Table:
             table = _read_json_lines(target)
         else:
             table = pq.read_table(target)
-    except (OSError, ValueError, pa.ArrowException, csv.Error) as error:
+    except _UNREADABLE as error:
         text = " ".join(str(error).split())
         raise AnnotateError(f"cannot read {target}: {text}") from error
     missing = [column.name for column in COLUMNS if column.name not in table.schema.names]

@@ -5,6 +5,7 @@ Imports no sibling and nothing heavy. Shapes: F faces of a source, N faces of a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -110,6 +111,14 @@ class Source:
     failure: Failure | None = None
 
 
+def modified_ns(status: os.stat_result) -> int:
+    """Modification time, ns since 1970, held to 64 bits: from 1677 to 2262.
+
+    A file system may say anything, and a file of the year 9999 must not end a run.
+    """
+    return max(-(2**63), min(status.st_mtime_ns, 2**63 - 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an input has no label. error: one line for people."""
@@ -187,13 +196,16 @@ class Predictions:
 
     @property
     def gender(self) -> npt.NDArray[np.str_]:
-        """ "female" where female_probability is at least 0.5, else "male"; (N,)."""
+        """Either "female", where female_probability is at least 0.5, or "male"; (N,)."""
         return np.where(self.female_probability >= 0.5, "female", "male")
 
     def part(self, start: int, stop: int) -> Predictions:
         """Predictions start to stop - 1."""
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Predictions(**{k: v if v is None else v[start:stop] for k, v in values.items()})
+        values: dict[str, Any] = {}
+        for field in fields(self):
+            whole = getattr(self, field.name)
+            values[field.name] = None if whole is None else whole[start:stop]
+        return Predictions(**values)
 
     @staticmethod
     def concatenate(parts: Sequence[Predictions]) -> Predictions:

@@ -1,4 +1,4 @@
-"""Rows: samples and predictions in, Arrow record batches with the columns of records.COLUMNS out."""
+"""Rows: samples and predictions in, Arrow record batches with the columns of records.py out."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def _add_predictions(
                 columns[name][row] = value
     for row in face_rows:
         if _is_uncertain(columns["age_sd"][row], columns["female_probability"][row]):
-            flags = (columns["flags"][row] or "").split(";") + ["uncertain"]
+            flags = [*(columns["flags"][row] or "").split(";"), "uncertain"]
             columns["flags"][row] = ";".join(flag for flag in FLAGS if flag in flags)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import hashlib
 import os
 import re
 import stat
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, overload
 
 from annotate.errors import AnnotateError
-from annotate.records import Failure, Source, Status
+from annotate.records import Failure, Source, Status, modified_ns
 
 THUMBNAIL_FOLDERS = (
     "@eaDir",
@@ -162,27 +163,39 @@ class _Scanner:
     def __init__(self, options: ScanOptions, *, several: bool) -> None:
         self.options = options
         self.found = Scan()
-        # Only several SOURCEs, or a pattern, can reach one file twice.
-        self._seen: set[bytes] | None = set() if several else None
+        self._several = several
+        # Digests instead of paths: as small for deep folders as for flat ones.
+        self._seen: set[bytes] = set()
         self._folders: set[tuple[int, int]] = set()
-        self._patterns = options.exclude
+        self._patterns = tuple(pattern.rstrip("/") for pattern in options.exclude)
         self._folder_patterns = THUMBNAIL_FOLDERS if options.default_excludes else ()
 
     def inputs_of(self, source: bytes) -> Iterator[_Input]:
-        """The inputs of one SOURCE, each file once."""
-        root, real_root = b"", b""
+        """The inputs of one SOURCE, without those that an earlier SOURCE has given."""
+        if not self._several:
+            yield from self._inputs_of(source)
+            return
+        folder, real_folder = b"", b""
+        fresh: set[bytes] = set()
         for item in self._inputs_of(source):
-            if self._seen is not None:
-                if item[0] != root:
-                    root, real_root = item[0], os.path.realpath(item[0])
-                real = os.path.join(real_root, item[1])
-                if real in self._seen:
-                    self.found.skipped["listed twice"] += 1
-                    continue
-                self._seen.add(real)
+            full = os.path.join(item[0], item[1])
+            if os.path.dirname(full) != folder:
+                folder = os.path.dirname(full)
+                real_folder = os.path.realpath(folder)
+            real = os.path.join(real_folder, os.path.basename(full))
+            if os.path.islink(full):
+                real = os.path.realpath(full)
+            identity = hashlib.blake2b(real, digest_size=16).digest()
+            if identity in self._seen:
+                self.found.skipped["listed twice"] += 1
+                continue
+            fresh.add(identity)
             yield item
+        self._seen |= fresh
 
     def _inputs_of(self, source: bytes) -> Iterator[_Input]:
+        if not source:
+            raise AnnotateError("a SOURCE is empty: expected a folder, a file or a pattern")
         absolute = os.path.abspath(source)
         try:
             status = os.stat(absolute)
@@ -195,49 +208,55 @@ class _Scanner:
                 return
             raise AnnotateError(f"no such file or folder: {_shown(source)}") from error
         if stat.S_ISDIR(status.st_mode):
-            yield from self._walk(absolute, b"")
+            yield from self._walk(absolute)
         elif stat.S_ISREG(status.st_mode):
-            yield (*_split(absolute), status.st_size, status.st_mtime_ns, None)
+            yield (*_split(absolute), status.st_size, modified_ns(status), None)
         else:
             failure = Failure(Status.UNREADABLE, "not a regular file")
-            yield (*_split(absolute), 0, status.st_mtime_ns, failure)
+            yield (*_split(absolute), 0, modified_ns(status), failure)
 
     def _glob(self, pattern: bytes) -> Iterator[_Input]:
-        """What a pattern matches, below the deepest folder that it names without wildcards."""
+        """What a pattern matches, below the deepest folder that it names without wildcards.
+
+        Not by the glob module, which follows linked folders, into loops too.
+        """
         base = pattern
         while glob.has_magic(base):
             base = os.path.dirname(base)
-        if self._seen is None:
-            self._seen = set()
-        below = pattern[len(base) :].lstrip(os.fsencode(os.sep))
-        matches = glob.glob(below, root_dir=base, recursive=True)
-        if not matches:
+        below = os.fsdecode(pattern[len(base) :]).strip(os.sep)
+        walked = _Pattern(below.split(os.sep))
+        if not os.path.isdir(base):
+            raise AnnotateError(f"no file matches {_shown(pattern)}: no folder {_shown(base)}")
+        yield from self._walk(base, walked)
+        if not walked.has_matched:
             raise AnnotateError(f"no file matches {_shown(pattern)}")
-        for path in sorted(matches, key=_posix):
-            full = os.path.join(base, path)
-            if os.path.isdir(full):
-                yield from self._walk(base, path.rstrip(os.fsencode(os.sep)) + b"/")
-            else:
-                yield from self._entry(base, path, full)
 
-    def _walk(self, root: bytes, start: bytes) -> Iterator[_Input]:
+    def _walk(self, root: bytes, pattern: _Pattern | None = None) -> Iterator[_Input]:
         """The inputs below a folder, without recursion, so that depth has no limit."""
-        stack = [iter([start])]
+        pattern = pattern or _Pattern([])
+        stack = [(iter([b""]), pattern.start)]
         while stack:
-            path = next(stack[-1], None)
+            entries, places = stack[-1]
+            path = next(entries, None)
             if path is None:
                 stack.pop()
             elif path and not path.endswith(b"/"):
                 yield from self._entry(root, path, os.path.join(root, path))
             else:
-                listed = self._list(root, path)
+                if path:
+                    places = pattern.step(places, os.path.basename(path[:-1]))
+                listed = self._list(root, path, pattern, places)
                 if isinstance(listed, Failure):
                     yield root, path or b".", 0, 0, listed
                 else:
-                    stack.append(iter(listed))
+                    stack.append((iter(listed), places))
 
-    def _list(self, root: bytes, path: bytes) -> list[bytes] | Failure:
-        """The entries of a folder in order, folders with a final slash; or why not."""
+    def _list(
+        self, root: bytes, path: bytes, pattern: _Pattern, places: _Places
+    ) -> list[bytes] | Failure:
+        """The entries of a folder that a pattern leads to, in order, folders with a final slash;
+        or why it cannot be listed.
+        """
         full = os.path.join(root, path)
         entries = []
         try:
@@ -245,11 +264,12 @@ class _Scanner:
                 return []
             with os.scandir(full) as listing:
                 for entry in listing:
-                    name = entry.name
-                    if self._is_folder(entry, path):
-                        entries.append(path + name + b"/")
-                    elif not entry.is_dir():
-                        entries.append(path + name)
+                    reached = pattern.step(places, entry.name)
+                    is_folder = _is_folder(entry)
+                    if is_folder and reached and self._is_walked(entry, path):
+                        entries.append(path + entry.name + b"/")
+                    elif not is_folder and pattern.ends_at(reached):
+                        entries.append(path + entry.name)
         except OSError as error:
             return _unreadable(error, "folder cannot be listed")
         # A folder sorts as its name and a slash: then this is the order of whole paths.
@@ -265,11 +285,9 @@ class _Scanner:
         self._folders.add(identity)
         return True
 
-    def _is_folder(self, entry: os.DirEntry[bytes], path: bytes) -> bool:
-        """Whether an entry is a folder to walk; one that is not to be walked is counted."""
-        if not entry.is_dir():
-            return False
-        name = escape(entry.name)
+    def _is_walked(self, entry: os.DirEntry[bytes], path: bytes) -> bool:
+        """Whether a folder is to be walked; one that is not is counted."""
+        name = os.fsdecode(entry.name)
         if name.startswith("."):
             self.found.skipped["hidden"] += 1
         elif any(fnmatch.fnmatchcase(name, pattern) for pattern in self._folder_patterns):
@@ -299,19 +317,68 @@ class _Scanner:
                 yield root, path, 0, 0, _unreadable(error)
                 return
             if stat.S_ISREG(status.st_mode):
-                yield root, path, status.st_size, status.st_mtime_ns, None
+                yield root, path, status.st_size, modified_ns(status), None
             else:
                 self.found.skipped["not a regular file"] += 1
 
     def _is_excluded(self, path: bytes) -> bool:
         if not self._patterns:
             return False
-        text = escape(_posix(path))
+        text = os.fsdecode(_posix(path))  # as patterns come from the command line
         return any(
             fnmatch.fnmatchcase(text, pattern) or fnmatch.fnmatchcase(part, pattern)
             for pattern in self._patterns
             for part in text.split("/")
         )
+
+
+_Places = frozenset[int]
+"""How far into a pattern a path has come: indexes of the parts that may come next."""
+
+
+class _Pattern:
+    """A glob pattern, matched part by part while walking; without parts it matches everything.
+
+    parts: shell patterns of one path component each, `**` for any number of folders. What lies
+    below a folder that matches, matches.
+    """
+
+    def __init__(self, parts: Sequence[str]) -> None:
+        self._parts = parts
+        self.has_matched = False
+        self.start = self._closed({0})
+
+    def step(self, places: _Places, name: bytes) -> _Places:
+        """The places after one more path component; empty where nothing can match any more."""
+        if len(self._parts) in places:
+            return places
+        text = os.fsdecode(name)
+        reached: set[int] = set()
+        for place in places:
+            if self._parts[place] == "**":
+                reached.add(place)
+            elif fnmatch.fnmatchcase(text, self._parts[place]):
+                reached.add(place + 1)
+        return self._closed(reached)
+
+    def ends_at(self, places: _Places) -> bool:
+        """Whether a path that has come to these places matches."""
+        return len(self._parts) in places
+
+    def _closed(self, places: set[int]) -> _Places:
+        """Places, and those behind a `**`, which may also stand for no folder at all."""
+        for place, part in enumerate(self._parts):
+            if place in places and part == "**":
+                places.add(place + 1)
+        self.has_matched |= len(self._parts) in places
+        return frozenset(places)
+
+
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a forbidden folder: a fault of this entry alone
+        return False
 
 
 def _split(path: bytes) -> tuple[bytes, bytes]:

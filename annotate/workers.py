@@ -7,31 +7,62 @@ that kills its process a second time gets the result that `on_crash` makes.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import queue
 import signal
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from multiprocessing import active_children, resource_tracker
 from typing import Any, Generic, TypeVar
 
 from joblib import Parallel, delayed
 from joblib.externals.loky import BrokenProcessPool, get_reusable_executor
+from joblib.externals.loky.backend import resource_tracker as loky_resource_tracker
+from joblib.externals.loky.backend.process import LokyProcess
 from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from annotate.errors import AnnotateError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+STUCK_S = 5.0
+"""A worker that has been dead for so long without loky noticing has left it stuck."""
+
 _DEAD_WORKER = (BrokenProcessPool, TerminatedWorkerError)
+
+_running = ""
+_stopped = ""
+"""In a worker process: the OrderedMap whose items it runs, and the one that has been left."""
+
+
+def _stop_running(*_: object) -> None:
+    global _stopped
+    _stopped = _running
 
 
 def _run_chunk(
-    function: Callable[[Any], Any], keys: Sequence[int], chunk: Sequence[Any]
+    owner: str, function: Callable[[Any], Any], keys: Sequence[int], chunk: Sequence[Any]
 ) -> list[tuple[int, Any]]:
-    """What a worker process runs: each result with the key of its item."""
-    # Ctrl-C reaches the whole process group; ending in order is the main process's work.
+    """What a worker process runs: each result with the key of its item.
+
+    owner: identity of the OrderedMap; once it is left, the rest of its items are passed over.
+    """
+    global _running
+    _running = owner
     if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _stop_running)
+        # Where signals cannot be blocked, they are ignored from here on.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return [(key, function(item)) for key, item in zip(keys, chunk, strict=True)]
+    results = []
+    for key, item in zip(keys, chunk, strict=True):
+        if _stopped == owner:
+            break
+        results.append((key, function(item)))
+    return results
 
 
 class OrderedMap(Generic[Item, Result]):
@@ -60,10 +91,12 @@ class OrderedMap(Generic[Item, Result]):
         self._processes = max(2, workers)
         self._window = window
         self._chunk = window if workers == 1 else chunk
+        self._identity = uuid.uuid4().hex
         self._parallel: Parallel | None = None
         self._results: queue.Queue[list[Result] | BaseException | None] = queue.Queue(maxsize=1)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._produce, name="decode", daemon=True)
+        self._has_ended = False
+        self._thread = threading.Thread(target=self._produce, name="decode")
 
     def __enter__(self) -> OrderedMap[Item, Result]:
         self._thread.start()
@@ -71,20 +104,35 @@ class OrderedMap(Generic[Item, Result]):
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        while self._thread.is_alive():
-            self._thread.join(timeout=0.05)
-            if not self._results.empty():
-                self._results.get_nowait()
+        while not self._has_ended and self._thread.is_alive():
+            # What is in flight may take minutes, and nobody waits for it any more.
+            _stop_workers()
+            self._thread.join(timeout=0.2)
+        self._thread.join()
 
     def __iter__(self) -> Iterator[Result]:
-        while (window := self._results.get()) is not None:
+        while (window := self._next_window()) is not None:
             if isinstance(window, BaseException):
+                self._has_ended = True
                 raise window
             yield from window
+        self._has_ended = True
+
+    def _next_window(self) -> list[Result] | BaseException | None:
+        was_stuck = False
+        while True:
+            try:
+                return self._results.get(timeout=STUCK_S)
+            except queue.Empty:
+                is_stuck = _has_dead_worker()
+            if is_stuck and was_stuck:
+                _break_pool()
+            was_stuck = is_stuck
 
     def _produce(self) -> None:
         """The prefetching thread: fill the queue with windows, then with None or an error."""
         try:
+            _block_interrupts()
             items = enumerate(self._items)
             while (window := list(islice(items, self._window))) and not self._stop.is_set():
                 self._put(self._run_window(window))
@@ -97,8 +145,12 @@ class OrderedMap(Generic[Item, Result]):
             try:
                 self._results.put(value, timeout=0.1)
             except queue.Full:
-                continue
-            return
+                # The program ends with a map that nobody has left. If this thread outlived that,
+                # it would meet joblib cleaning up.
+                if not threading.main_thread().is_alive():
+                    self._stop.set()
+            else:
+                return
 
     def _run_window(self, window: list[tuple[int, Item]]) -> list[Result]:
         chunks = [window[i : i + self._chunk] for i in range(0, len(window), self._chunk)]
@@ -108,10 +160,13 @@ class OrderedMap(Generic[Item, Result]):
             self._discard()
         results: list[Result] = []
         for key, item in window:
+            if self._stop.is_set():
+                break
             try:
                 results += self._run([[(key, item)]])
             except _DEAD_WORKER:
                 self._discard()
+                self._check_pool()
                 results.append(self._on_crash(item))
         self._discard()
         return results
@@ -128,15 +183,73 @@ class OrderedMap(Generic[Item, Result]):
                 max_nbytes=None,
             )
         tasks = (
-            delayed(_run_chunk)(self._function, [k for k, _ in chunk], [i for _, i in chunk])
+            delayed(_run_chunk)(
+                self._identity, self._function, [k for k, _ in chunk], [i for _, i in chunk]
+            )
             for chunk in chunks
         )
         found = [pair for chunk in self._parallel(tasks) for pair in chunk]
+        if self._stop.is_set():
+            return []
         if [key for key, _ in found] != [key for chunk in chunks for key, _ in chunk]:
             raise RuntimeError("worker results came back out of order")
         return [result for _, result in found]
 
+    def _check_pool(self) -> None:
+        """Make sure that it is the item that ends its process, and not that none can run."""
+        try:
+            self._run([[]])
+        except _DEAD_WORKER as error:
+            raise AnnotateError(
+                "the decoding processes end as soon as they start: is there too little memory?"
+            ) from error
+
     def _discard(self) -> None:
         """Throw the pool away: after a dead worker it may hand out stale results."""
         self._parallel = None
-        get_reusable_executor().shutdown(wait=True, kill_workers=True)
+        get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+
+
+def _block_interrupts() -> None:
+    """Keep SIGINT from this thread and from the processes that it starts.
+
+    Ctrl-C reaches the whole process group; ending in order is the main process's work.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        # Each tracker unblocks SIGINT in the thread that starts it.
+        for tracker in (resource_tracker, loky_resource_tracker):
+            tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def _worker_ids() -> list[int]:
+    return [c.pid for c in active_children() if isinstance(c, LokyProcess) and c.pid is not None]
+
+
+def _stop_workers() -> None:
+    """Ask the worker processes to pass over the rest of their items.
+
+    They are not killed: one that dies while it sends a result leaves loky stuck.
+    """
+    if os.name == "posix":  # elsewhere there is no signal that a process can answer
+        for pid in _worker_ids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+
+def _has_dead_worker() -> bool:
+    workers = (get_reusable_executor(reuse=True)._processes or {}).values()
+    return any(worker.exitcode is not None for worker in list(workers))
+
+
+def _break_pool() -> None:
+    """Free loky from waiting for the rest of a result whose sender was killed halfway.
+
+    It holds the sending end of the pipe open itself, so it never sees the end. What follows is
+    what follows a worker's death at any other time.
+    """
+    pool = get_reusable_executor(reuse=True)
+    for pid in _worker_ids():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+    pool._result_queue._writer.close()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -31,6 +33,7 @@ PART_ROWS = 131_072
 
 SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl"}
 
+_PART = re.compile(r"part-\d{5,}\.parquet", re.ASCII)
 _RUN_BY_SPREADSHEETS = tuple("=+-@\t\r\n＝＋－＠")
 _QUOTE = "'"
 
@@ -55,6 +58,9 @@ def open_output(target: str, described: pa.Schema, *, overwrite: bool = False) -
     target: `.parquet`, `.csv`, `.jsonl`, a folder, or `-` for CSV on stdout.
     Raises AnnotateError where the target exists and overwrite is False, or cannot be written.
     """
+    if target == "-" and isinstance(sys.stdout, io.TextIOWrapper):
+        # As in a file, whatever the locale: a path may hold any character.
+        sys.stdout.reconfigure(encoding="utf-8", newline="")
     writer = _CsvWriter(sys.stdout) if target == "-" else _FileOutput(target, described, overwrite)
     try:
         yield writer
@@ -71,24 +77,40 @@ def check_target(target: str, *, overwrite: bool) -> str:
     """
     if target == "-":
         return "stdout"
+    if not target:
+        raise AnnotateError("the name of the output is empty")
     path = Path(target)
     if path.suffix.lower() not in SUFFIXES and path.suffix and not path.is_dir():
         known = ", ".join(SUFFIXES)
         raise AnnotateError(f"cannot write {target}: expected {known}, a folder, or - for stdout")
     if not path.parent.is_dir():
         raise AnnotateError(f"cannot write {target}: there is no folder {path.parent}")
-    if path.is_dir() and not _is_our_folder(path):
+    with _explained(target):
+        is_foreign = path.is_dir() and not _is_our_folder(path)
+        is_empty_folder = path.is_dir() and not any(path.iterdir())
+    if is_foreign:
         raise AnnotateError(f"cannot write {target}: the folder holds other files than a data set")
-    is_empty_folder = path.is_dir() and not any(path.iterdir())
     if path.exists() and not overwrite and not is_empty_folder:
         raise AnnotateError(f"{target} exists: pass --overwrite to replace it, or another -o")
     return "folder" if path.is_dir() else SUFFIXES.get(path.suffix.lower(), "folder")
 
 
 def _is_our_folder(path: Path) -> bool:
-    """Whether a folder holds nothing but Parquet parts of a data set."""
-    names = [entry.name for entry in path.iterdir()]
-    return all(n.startswith(("_", ".", "part-")) for n in names)
+    """Whether a folder is empty, or holds Parquet parts and files that hide beside them."""
+    entries = list(path.iterdir())
+    parts = [entry for entry in entries if _PART.fullmatch(entry.name)]
+    others = [entry for entry in entries if not _PART.fullmatch(entry.name)]
+    hidden = all(entry.name.startswith(("_", ".")) and entry.is_file() for entry in others)
+    return not entries or (bool(parts) and hidden)
+
+
+@contextlib.contextmanager
+def _explained(target: str) -> Iterator[None]:
+    """Say which output could not be written: the disk is full, or it may not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise AnnotateError(f"cannot write {target}: {error.strerror or error}") from error
 
 
 class _FileOutput:
@@ -101,13 +123,11 @@ class _FileOutput:
         self._work = self._target.parent / f".{self._target.name}.annotate"
         self._temporary = self._work / self._target.name
         self._file: IO[str] | None = None
-        try:
+        with _explained(target):
             # What lies there is of a run that was killed before it could commit.
             shutil.rmtree(self._work, ignore_errors=True)
             self._work.mkdir()
             self._writer = self._open(kind, described)
-        except OSError as error:
-            raise AnnotateError(f"cannot write {target}: {error.strerror or error}") from error
 
     def _open(self, kind: str, described: pa.Schema) -> Writer:
         if kind == "parquet":
@@ -119,10 +139,11 @@ class _FileOutput:
         return _CsvWriter(self._file) if kind == "csv" else _JsonLinesWriter(self._file)
 
     def write(self, batch: pa.RecordBatch) -> None:
-        self._writer.write(batch)
+        with _explained(str(self._target)):
+            self._writer.write(batch)
 
     def commit(self) -> None:
-        try:
+        with _explained(str(self._target)):
             self._writer.commit()
             if self._file is not None:
                 self._file.close()
@@ -130,10 +151,8 @@ class _FileOutput:
             if self._target.is_dir():  # which no rename replaces
                 os.replace(self._target, self._work / "replaced")
             os.replace(self._temporary, self._target)
-            shutil.rmtree(self._work)
+            shutil.rmtree(self._work, ignore_errors=True)
             _flush_folder(self._target.parent)
-        except OSError as error:
-            raise AnnotateError(f"cannot write {self._target}: {error}") from error
 
     def abort(self) -> None:
         with contextlib.suppress(Exception):
@@ -160,7 +179,7 @@ class _ParquetWriter:
             self._flush()
 
     def _flush(self) -> None:
-        if self._pending:
+        if self._rows:
             table = pa.Table.from_batches(self._pending, self._schema)
             # One row group, whose categories are those of all its batches.
             self._writer.write_table(table.unify_dictionaries().combine_chunks(), self._rows)
@@ -212,12 +231,24 @@ class _PartsWriter:
             self._part.abort()
 
 
+class _LineFeeds:
+    """What a CSV writer writes into: rows that end in CR LF reach the file with LF alone."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        return self._file.write(row.removesuffix("\r\n") + "\n")
+
+
 class _CsvWriter:
     """CSV with a header, LF line ends, nulls as empty cells and strings made safe."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
-        self._csv = csv.writer(file, lineterminator="\n")
+        # Python before 3.13 quotes no cell for a carriage return alone, and a reader would take
+        # that for the end of the line; as part of the line end it is quoted.
+        self._csv = csv.writer(_LineFeeds(file), lineterminator="\r\n")
         self._has_header = False
 
     def write(self, batch: pa.RecordBatch) -> None:

@@ -6,8 +6,11 @@ Exit codes: 0 all good, 1 the run could not be done, 2 usage, 3 done but some in
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -15,28 +18,49 @@ import click
 from annotate.cli.demo import demo_command
 from annotate.cli.evaluate import evaluate_command
 from annotate.cli.models import models_command
+from annotate.cli.progress import say
 from annotate.cli.run import run_command
 from annotate.errors import AnnotateError
 from annotate.version import __version__
 
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EIO)
 
-class ClosedPipe(Exception):
+
+class ClosedPipeError(Exception):
     """The reader of stdout has gone. Not an OSError, which Click would answer with exit code 1."""
 
 
+@contextlib.contextmanager
+def _output_faults() -> Iterator[None]:
+    """Tell faults of where the output goes from bugs: a closed pipe, a full disk."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise ClosedPipeError from error
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise AnnotateError(f"cannot write: {error.strerror}") from error
+
+
 class Commands(click.Group):
-    """The group of commands, for which a closed pipe is no error."""
+    """The group of commands, which knows faults of the output."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _output_faults():  # help is printed here
+            return super().make_context(*arguments, **options)
 
     def invoke(self, context: click.Context) -> Any:
-        try:
-            result = super().invoke(context)
-            sys.stdout.flush()
-        except BrokenPipeError as error:
-            raise ClosedPipe from error
-        return result
+        with _output_faults():
+            return super().invoke(context)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="annotate")
 def cli() -> None:
     """Label the faces of an image archive with age and gender.
@@ -51,6 +75,7 @@ for command in (run_command, evaluate_command, models_command, demo_command):
 
 def main() -> None:
     """Run the command line; every expected failure is one line on stderr and an exit code."""
+    _open_closed_streams()
     try:
         code = cli.main(prog_name="annotate", standalone_mode=False)
     except click.UsageError as error:
@@ -60,19 +85,34 @@ def main() -> None:
         code = _complain(error.format_message(), 1)
     except AnnotateError as error:
         code = _complain(str(error), 1)
-    except ClosedPipe:
-        # The reader of our output has what it wanted. Its pipe is put away, or Python would
-        # complain when it flushes stdout at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ClosedPipeError:  # the reader of our output has what it wanted
         code = 0
     except (KeyboardInterrupt, click.Abort):
         code = _complain("interrupted", 130)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # What is left cannot be written. Python would try again at its end, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code or 0)
+
+
+def _open_closed_streams() -> None:
+    """Give stdout and stderr a place to go where whoever started us closed them.
+
+    Else the next file to be opened takes their number, and worker processes do not start.
+    """
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8"))
 
 
 def _complain(text: str, code: int) -> int:
     """Print one line for people on stderr, its control characters made visible."""
     line = " ".join(text.split("\n"))
     shown = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in line)
-    click.echo(f"annotate: {shown}", err=True)
+    say(f"annotate: {shown}")
     return code

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from annotate.summary import Summary
+import click
+
+if TYPE_CHECKING:
+    from annotate.summary import Summary
 
 SECONDS_PER_LINE = 15.0
 """Where stderr is no terminal, a line of progress comes this often."""
+
+
+def say(text: str) -> None:
+    """Print for people on stderr. That nobody reads it any more does not end a run."""
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(text, err=True)
 
 
 class Progress:
@@ -49,9 +59,7 @@ class Progress:
             self._next_line = time.monotonic() + SECONDS_PER_LINE
             rate = summary.done / max(summary.seconds, 1e-9)
             left = (self._total - summary.done) / rate
-            print(
+            say(
                 f"{summary.done:,} of {self._total:,} images, {rate:,.0f} images/s,"
-                f" about {left:,.0f} s left",
-                file=sys.stderr,
-                flush=True,
+                f" about {left:,.0f} s left"
             )

@@ -40,9 +40,7 @@ from annotate.cli.options import inference_options
 @click.option("--follow-links", is_flag=True, help="Walk linked folders too, each once.")
 @click.option("--max-pixels", type=click.IntRange(1), help="Larger pictures become `too_large`.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT where it exists.")
-@click.option(
-    "--dry-run", is_flag=True, help="Say what would be done, and how long it takes."
-)
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and how long it takes.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary on stderr.")
 def run_command(
     sources: tuple[str, ...],
@@ -105,9 +103,10 @@ def run_command(
     )
     prepared = pipeline.prepare(config)
     if dry_run:
+        from annotate.cli.progress import say
         from annotate.estimate import describe
 
-        click.echo(describe(prepared, output), err=True)
+        say(describe(prepared, output))
         return
     assert output is not None
     _label(prepared, output, overwrite=overwrite, quiet=quiet)
@@ -116,24 +115,23 @@ def run_command(
 def _label(prepared: object, output: str, *, overwrite: bool, quiet: bool) -> None:
     """Do the run with its words on stderr, and leave with its exit code."""
     from annotate import pipeline
-    from annotate.cli.progress import Progress
+    from annotate.cli.progress import Progress, say
 
     assert isinstance(prepared, pipeline.Run)
     if quiet:
         summary = pipeline.write(prepared, output, overwrite=overwrite)
     else:
         model = prepared.model
-        click.echo(
+        say(
             f"{len(prepared.found.plan):,} inputs, model {model.name}, engine {model.engine}"
-            f" on {model.device_name}",
-            err=True,
+            f" on {model.device_name}"
         )
         if output == "-":
-            click.echo("writing CSV to stdout: an interrupted run starts over", err=True)
+            say("writing CSV to stdout: an interrupted run starts over")
         with Progress(len(prepared.found.plan)) as progress:
             summary = pipeline.write(prepared, output, overwrite=overwrite, progress=progress)
-        click.echo(summary.render(), err=True)
+        say(summary.render())
         if output != "-":
-            click.echo(f"wrote {output}", err=True)
+            say(f"wrote {output}")
     if summary.exit_code:
         raise SystemExit(summary.exit_code)
