@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from annotate.errors import one_line
 from annotate.images import (
     LUMA,
     MAX_PIXELS,
@@ -20,7 +21,6 @@ from annotate.images import (
     ImageError,
     Pixels,
     face_crop,
-    one_line,
 )
 from annotate.records import Face, Facts, Failure, Sample, Source, Status, modified_ns
 

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from annotate.errors import AnnotateError
-from annotate.model_files import ONNX_ADVICE, check_keras, check_onnx, import_late, line
+from annotate.errors import AnnotateError, one_line
+from annotate.model_files import ONNX_ADVICE, check_keras, check_onnx, import_late
 
 Outputs = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 """Raw outputs of one batch: age (B, bins) or (B, 1), and gender (B, 1)."""
@@ -67,14 +67,15 @@ class OnnxEngine:
         try:
             self.session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions have no common base
-            raise AnnotateError(f"{path} cannot be loaded: {line(error)}") from error
+            raise AnnotateError(f"{path} cannot be loaded: {one_line(error)}") from error
         self.device_name = cpu_name()
         self.input_shape = tuple(self.session.get_inputs()[0].shape)
         names = [node.name for node in self.session.get_inputs()]
         shapes = {node.name: node.shape for node in self.session.get_outputs()}
         if names != [INPUT] or not set(OUTPUTS) <= set(shapes):
             raise AnnotateError(
-                f"{path} has inputs {line(names)} and outputs {line(sorted(shapes))}, expected"
+                f"{path} has inputs {one_line(names)} and outputs {one_line(sorted(shapes))},"
+                " expected"
                 f" {INPUT!r} and {list(OUTPUTS)}"
             )
         self.output_widths = tuple(shapes[name][-1] for name in OUTPUTS)
@@ -101,7 +102,7 @@ class KerasEngine:
             with self._scope():
                 self.model = keras.saving.load_model(path, compile=False, safe_mode=True)
         except Exception as error:  # Keras raises nearly anything on a damaged file
-            raise AnnotateError(f"{path} cannot be loaded: {line(error)}") from error
+            raise AnnotateError(f"{path} cannot be loaded: {one_line(error)}") from error
         outputs = self.model.output
         if not isinstance(outputs, dict) or not set(OUTPUTS) <= set(outputs):
             raise AnnotateError(f"{path} lacks the outputs {list(OUTPUTS)}")
@@ -169,7 +170,7 @@ def usable_gpu() -> tuple[str | None, str]:
         backend = import_keras().backend.backend()
         name = _gpu_name(backend)
     except Exception as error:  # a broken driver may raise anything; the reason is told
-        return None, line(error)
+        return None, one_line(error)
     return name, "" if name else f"the {backend} backend of Keras finds none"
 
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from annotate.errors import AnnotateError
+from annotate.errors import AnnotateError, shown
 from annotate.images import SUFFIXES, UNSUPPORTED_SUFFIXES
 from annotate.joining import join, typed
-from annotate.labels import Fault, LabelSet, labels_from_names, read_label_table, shown
+from annotate.labels import Fault, LabelSet, labels_from_names, read_label_table
 from annotate.metrics import DEFINITIONS, RESAMPLES
 from annotate.model import Model, load_model
 from annotate.pipeline import Progress, RunConfig, prepare

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from annotate.errors import one_line
 from annotate.records import Status
 
 Pixels = npt.NDArray[np.uint8]
@@ -271,14 +272,3 @@ def face_crop(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> tup
     """
     picture = decode(data, enough_px=size_px, max_pixels=max_pixels)
     return resize_square(picture.pixels, size_px), picture
-
-
-def one_line(error: BaseException, limit: int = 200) -> str:
-    """What an exception says, as one printable line of at most `limit` characters.
-
-    Addresses of objects are taken out: the same input must give the same row every time.
-    """
-    text = re.sub(r" at 0x[0-9a-fA-F]+", "", str(error))
-    text = "".join(char if char.isprintable() else " " for char in text)
-    text = " ".join(text.split()) or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from annotate.errors import AnnotateError
-from annotate.labels import Fault, shown
+from annotate.errors import AnnotateError, shown
+from annotate.labels import Fault
 from annotate.records import Source, Status
 from annotate.rows import schema
 

@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from annotate.errors import AnnotateError
+from annotate.errors import AnnotateError, shown
 
 GENDERS = ("male", "female")
 """UTKFace's codes: 0 is male, 1 is female."""
@@ -346,24 +346,3 @@ def _wanted_columns(path: str, header: Sequence[str]) -> dict[str, int]:
             f" gender, race, separated by commas; found {shown(', '.join(header), quote=False)}"
         )
     return found
-
-
-def shown(value: object, limit: int = 80, *, quote: bool = True) -> str:
-    """A stranger's value for a message: one printable line of about `limit` characters."""
-    text = value if isinstance(value, str) else _short_text(value)
-    if len(text) > limit:
-        text = text[: limit - 1] + "…"
-    text = "".join(char if char.isprintable() else _escaped(char) for char in text)
-    return f"'{text}'" if quote and isinstance(value, str) else text
-
-
-def _escaped(char: str) -> str:
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-
-
-def _short_text(value: object) -> str:
-    try:
-        return str(value)
-    except ValueError:  # Python refuses to print integers of more than 4,300 digits
-        return type(value).__name__

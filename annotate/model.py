@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate.engines import Engine, KerasEngine, OnnxEngine, choose
-from annotate.errors import AnnotateError
-from annotate.model_files import line
+from annotate.errors import AnnotateError, one_line
 from annotate.records import Predictions
 
 SCHEMA_VERSION = 1
@@ -117,7 +116,7 @@ class Model:
             outputs = self._engine.run(batch)
         except Exception as error:  # each engine has its own exceptions, down to the driver's
             raise AnnotateError(
-                f"model {self.name!r} failed on {self.engine} ({self.device}): {line(error)}"
+                f"model {self.name!r} failed on {self.engine} ({self.device}): {one_line(error)}"
             ) from error
         expected = ((self.batch_size, age_outputs(self.info)), (self.batch_size, 1))
         if tuple(output.shape for output in outputs) != expected:
@@ -137,7 +136,7 @@ class Model:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise AnnotateError(f"cannot read {path}: {line(error)}") from error
+            raise AnnotateError(f"cannot read {path}: {one_line(error)}") from error
 
 
 def estimates(
@@ -233,23 +232,6 @@ def bundled_models() -> list[str]:
     return sorted(name for name in names if not name.startswith("."))
 
 
-def describe_model(name_or_path: str | os.PathLike[str]) -> str:
-    """A line about a model: name, input, size of its files, headline figures.
-
-    Reads model.json alone. Raises AnnotateError.
-    """
-    folder = model_folder(name_or_path)
-    info, _ = read_info(folder)
-    bytes_ = sum((folder / name).stat().st_size for name in info["files"] if name in FILES.values())
-    start = f"{info['name']}: {info['input']['size_px']} px, {bytes_ / 1e6:.1f} MB"
-    try:
-        test = info["figures"]["test"]
-        mae, accuracy = test["age"]["mae"]["value"], test["gender"]["accuracy"]["value"]
-        return f"{start}, age MAE {mae:.2f} years, gender accuracy {accuracy:.3f}"
-    except (KeyError, TypeError, ValueError):
-        return f"{start}, no figures"
-
-
 def load_model(
     name_or_path: str | os.PathLike[str] = "base",
     *,
@@ -289,13 +271,13 @@ def _check_shapes(path: Path, engine: Engine, info: dict[str, Any]) -> None:
     size_px = info["input"]["size_px"]
     if engine.input_shape[1:] != (size_px, size_px, 3):
         raise AnnotateError(
-            f"{path} takes {line(engine.input_shape)}, but model.json says {size_px} px RGB"
+            f"{path} takes {one_line(engine.input_shape)}, but model.json says {size_px} px RGB"
         )
     expected = (age_outputs(info), 1)
     if engine.output_widths != expected:
         raise AnnotateError(
-            f"{path} gives {line(engine.output_widths)} values for age and gender, but model.json"
-            f" says {expected}"
+            f"{path} gives {one_line(engine.output_widths)} values for age and gender,"
+            f" but model.json says {expected}"
         )
 
 
@@ -308,7 +290,7 @@ def model_folder(name_or_path: str | os.PathLike[str]) -> Path:
         return folder
     bundled = ", ".join(bundled_models()) or "none"
     raise AnnotateError(
-        f"no model {line(name_or_path)!r}: expected a bundled model ({bundled})"
+        f"no model {one_line(name_or_path)!r}: expected a bundled model ({bundled})"
         " or the path of a model folder"
     )
 
@@ -323,7 +305,7 @@ def read_info(folder: Path) -> tuple[dict[str, Any], str]:
     except FileNotFoundError as error:
         raise AnnotateError(f"{folder} is no model folder: it has no model.json") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise AnnotateError(f"cannot read {path}: {line(error)}") from error
+        raise AnnotateError(f"cannot read {path}: {one_line(error)}") from error
     if not isinstance(info, dict):
         raise AnnotateError(f"{path} does not describe a model")
     _check_info(path, info)
@@ -335,13 +317,13 @@ def _check_info(path: Path, info: dict[str, Any]) -> None:
     found = info.get("schema_version")
     if found != SCHEMA_VERSION:
         raise AnnotateError(
-            f"{path} has schema version {line(found)}, this annotate reads {SCHEMA_VERSION}:"
+            f"{path} has schema version {one_line(found)}, this annotate reads {SCHEMA_VERSION}:"
             " use the annotate that exported it, or export again"
         )
     found = info.get("preprocessing_version")
     if found != PREPROCESSING_VERSION:
         raise AnnotateError(
-            f"{path} was trained with preprocessing {line(found)}, this annotate has"
+            f"{path} was trained with preprocessing {one_line(found)}, this annotate has"
             f" {PREPROCESSING_VERSION}: train and export it again"
         )
     try:
@@ -361,7 +343,7 @@ def _check_info(path: Path, info: dict[str, Any]) -> None:
             ),
         }
     except (KeyError, TypeError, AttributeError) as error:
-        raise AnnotateError(f"{path} lacks what a model needs: {line(repr(error))}") from error
+        raise AnnotateError(f"{path} lacks what a model needs: {one_line(repr(error))}") from error
     wrong = [key for key, fine in checks.items() if not fine]
     if wrong:
         raise AnnotateError(f"{path} has unusable values: {', '.join(wrong)}")
@@ -384,7 +366,7 @@ def _checked_files(folder: Path, info: dict[str, Any]) -> dict[str, bytes]:
         if found != expected:
             raise AnnotateError(
                 f"{path} is not the file that model.json lists: its sha256 is {found[:12]}…,"
-                f" expected {line(expected)[:12]}…; get the model folder again"
+                f" expected {one_line(expected)[:12]}…; get the model folder again"
             )
         contents[name] = data
     return contents

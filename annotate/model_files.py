@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from annotate.errors import AnnotateError
+from annotate.errors import AnnotateError, one_line
 
 ONNX_ADVICE = "install it with: pip install onnxruntime onnx"
 
@@ -87,7 +87,7 @@ def check_onnx(path: Path, data: bytes) -> None:
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's DecodeError, and what its C code raises
-        raise AnnotateError(f"{path} is not a readable ONNX file: {line(error)}") from error
+        raise AnnotateError(f"{path} is not a readable ONNX file: {one_line(error)}") from error
     domains = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
     if domains or model.functions:
         raise AnnotateError(f"{path} uses custom operations {sorted(domains)}: refused")
@@ -129,7 +129,7 @@ def check_keras(path: Path) -> None:
             config = json.loads(archive.read("config.json"))
             weights = archive.read("model.weights.h5")
     except (OSError, ValueError, zipfile.BadZipFile, RecursionError) as error:
-        raise AnnotateError(f"{path} is not a readable Keras file: {line(error)}") from error
+        raise AnnotateError(f"{path} is not a readable Keras file: {one_line(error)}") from error
     _check_config(path, config)
     _check_weights(path, weights)
 
@@ -148,7 +148,9 @@ def _check_config(path: Path, config: Any) -> None:
         pending.extend(item.values())
         if "class_name" in item and not _is_allowed(item):
             name = f"{item.get('module')}.{item['class_name']}"
-            raise AnnotateError(f"{path} holds {line(name)}, which is not a known layer: refused")
+            raise AnnotateError(
+                f"{path} holds {one_line(name)}, which is not a known layer: refused"
+            )
 
 
 def _is_allowed(item: Mapping[str, Any]) -> bool:
@@ -170,7 +172,7 @@ def _check_weights(path: Path, data: bytes) -> None:
         for name in group:
             link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink):
-                raise AnnotateError(f"{path}: its weights link to another place ({line(name)})")
+                raise AnnotateError(f"{path}: its weights link to another place ({one_line(name)})")
             item = group[name]
             if isinstance(item, h5py.Group):
                 visit(item)
@@ -183,14 +185,7 @@ def _check_weights(path: Path, data: bytes) -> None:
     except AnnotateError:
         raise
     except Exception as error:  # h5py turns the C library's faults into any built-in exception
-        raise AnnotateError(f"{path} has unreadable weights: {line(error)}") from error
-
-
-def line(text: object, limit: int = 200) -> str:
-    """What an exception or a stranger's text says, as one printable line."""
-    shown = str(text) or type(text).__name__
-    shown = " ".join("".join(c if c.isprintable() else " " for c in shown).split())
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+        raise AnnotateError(f"{path} has unreadable weights: {one_line(error)}") from error
 
 
 def import_late(module: str, advice: str) -> Any:
@@ -198,4 +193,4 @@ def import_late(module: str, advice: str) -> Any:
     try:
         return importlib.import_module(module)
     except (ImportError, ValueError) as error:  # Keras: ValueError for an unknown backend
-        raise AnnotateError(f"cannot import {module} ({line(error)}): {advice}") from error
+        raise AnnotateError(f"cannot import {module} ({one_line(error)}): {advice}") from error

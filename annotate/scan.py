@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-from annotate.errors import AnnotateError
+from annotate.errors import AnnotateError, shown
 from annotate.records import Failure, Source, Status, modified_ns
 
 THUMBNAIL_FOLDERS = (
@@ -206,7 +206,7 @@ class _Scanner:
             if isinstance(error, PermissionError) or os.path.islink(absolute):
                 yield (*_split(absolute), 0, 0, _unreadable(error))
                 return
-            raise AnnotateError(f"no such file or folder: {_shown(source)}") from error
+            raise AnnotateError(f"no such file or folder: {_named(source)}") from error
         if stat.S_ISDIR(status.st_mode):
             yield from self._walk(absolute)
         elif stat.S_ISREG(status.st_mode):
@@ -226,10 +226,10 @@ class _Scanner:
         below = os.fsdecode(pattern[len(base) :]).strip(os.sep)
         walked = _Pattern(below.split(os.sep))
         if not os.path.isdir(base):
-            raise AnnotateError(f"no file matches {_shown(pattern)}: no folder {_shown(base)}")
+            raise AnnotateError(f"no file matches {_named(pattern)}: no folder {_named(base)}")
         yield from self._walk(base, walked)
         if not walked.has_matched:
-            raise AnnotateError(f"no file matches {_shown(pattern)}")
+            raise AnnotateError(f"no file matches {_named(pattern)}")
 
     def _walk(self, root: bytes, pattern: _Pattern | None = None) -> Iterator[_Input]:
         """The inputs below a folder, without recursion, so that depth has no limit."""
@@ -395,6 +395,6 @@ def _unreadable(error: Exception, what: str = "") -> Failure:
     return Failure(Status.UNREADABLE, f"{what}: {reason}" if what else reason)
 
 
-def _shown(path: bytes) -> str:
+def _named(path: bytes) -> str:
     """A path for a message: printable, on one line."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in escape(path))
+    return shown(escape(path), 300, quote=False)

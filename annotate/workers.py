@@ -32,7 +32,12 @@ Result = TypeVar("Result")
 STUCK_S = 5.0
 """A worker that has been dead for so long without loky noticing has left it stuck."""
 
-_DEAD_WORKER = (BrokenProcessPool, TerminatedWorkerError)
+
+class MissingResultsError(Exception):
+    """A worker came back without all results asked for, or with others: it is not to be trusted."""
+
+
+_DEAD_WORKER = (BrokenProcessPool, TerminatedWorkerError, MissingResultsError)
 
 _running = ""
 _stopped = ""
@@ -192,7 +197,7 @@ class OrderedMap(Generic[Item, Result]):
         if self._stop.is_set():
             return []
         if [key for key, _ in found] != [key for chunk in chunks for key, _ in chunk]:
-            raise RuntimeError("worker results came back out of order")
+            raise MissingResultsError
         return [result for _, result in found]
 
     def _check_pool(self) -> None:

@@ -1,7 +1,7 @@
 """Label a folder of face crops and look at it with pandas.
 
-    python examples/pandas_analysis.py FOLDER_OF_FACE_CROPS
-    python examples/pandas_analysis.py people.parquet       # an output of `annotate run`
+Usage: python examples/pandas_analysis.py SOURCE, where SOURCE is a folder of face crops, or an
+output of `annotate run` such as people.parquet.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageOps, PngImagePlugin, features
 
 from annotate import images
-from annotate.images import ImageError, Picture, decode, face_crop, one_line, resize_square
+from annotate.errors import one_line
+from annotate.images import ImageError, Picture, decode, face_crop, resize_square
 from annotate.records import Status
 
 WIDTH, HEIGHT = 40, 24

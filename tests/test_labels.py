@@ -14,13 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotate.errors import AnnotateError
+from annotate.errors import AnnotateError, shown
 from annotate.labels import (
     Label,
     labels_from_names,
     parse_utkface_name,
     read_label_table,
-    shown,
     utkface_files,
 )
 

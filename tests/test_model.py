@@ -24,7 +24,6 @@ from annotate.errors import AnnotateError
 from annotate.model import (
     Model,
     bundled_models,
-    describe_model,
     estimates,
     load_model,
     quantile,
@@ -199,7 +198,6 @@ def test_a_model_says_what_it_is(fake_model_folder: Path) -> None:
     assert (model.size_px, model.batch_size, model.preprocessing_version) == (16, 3, 1)
     assert model.device_name
     assert model.training_parts() == {}
-    assert describe_model(fake_model_folder) == "fake: 16 px, 0.0 MB, no figures"
 
 
 def test_training_parts_are_read(copy: Path) -> None:

@@ -20,7 +20,7 @@ from annotate.cli.evaluate import evaluate_command
 from annotate.cli.models import models_command
 from annotate.cli.progress import say
 from annotate.cli.run import run_command
-from annotate.errors import AnnotateError
+from annotate.errors import AnnotateError, shown
 from annotate.version import __version__
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EIO)
@@ -112,7 +112,5 @@ def _open_closed_streams() -> None:
 
 def _complain(text: str, code: int) -> int:
     """Print one line for people on stderr, its control characters made visible."""
-    line = " ".join(text.split("\n"))
-    shown = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in line)
-    say(f"annotate: {shown}")
+    say(f"annotate: {shown(' '.join(text.split(chr(10))), 2000, quote=False)}")
     return code

@@ -126,6 +126,8 @@ def _label(prepared: object, output: str, *, overwrite: bool, quiet: bool) -> No
             f"{len(prepared.found.plan):,} inputs, model {model.name}, engine {model.engine}"
             f" on {model.device_name}"
         )
+        if model.remark is not None:
+            say(model.remark)
         if output == "-":
             say("writing CSV to stdout: an interrupted run starts over")
         with Progress(len(prepared.found.plan)) as progress:

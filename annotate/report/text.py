@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from annotate.labels import shown
+from annotate.errors import shown
 from annotate.metrics import Metric
 from annotate.records import Status
 from annotate.slices import Slice
