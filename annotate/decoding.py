@@ -12,17 +12,20 @@ import stat
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from annotate.errors import one_line
 from annotate.images import (
-    LUMA,
     MAX_PIXELS,
     UNSUPPORTED_SUFFIXES,
     ImageError,
     Pixels,
     face_crop,
+    luma,
 )
 from annotate.records import Face, Facts, Failure, Sample, Source, Status, modified_ns
+
+Gray = npt.NDArray[np.float32]
 
 MAX_FILE_BYTES = 512 * 2**20
 """Larger files are `too_large`: they would have to be held in memory whole."""
@@ -34,8 +37,9 @@ BLUR_LIMIT = 0.012
 """`blurred` below this sharpness (see `sharpness`). 3 to 4 % of UTKFace lie below, and three
 quarters of the same images after a Gaussian blur of 3 px at 200 px."""
 
-COLOUR_LIMIT = 1.0
-"""`grayscale` where the channels lie closer together than this on average, of 255 levels."""
+COLOUR_LIMIT = 1.5
+"""`grayscale` where red and green, and green and blue, differ by less than this on average, of
+255 levels. Gray pictures saved in colour stay below 0.2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +69,15 @@ def decode_source(source: Source, options: DecodeOptions) -> Sample:
     if isinstance(data, Failure):
         return _failed(source, facts, data, options)
     try:
-        pixels, picture = face_crop(data, options.size_px, max_pixels=options.max_pixels)
+        picture = face_crop(data, options.size_px, max_pixels=options.max_pixels)
     except ImageError as error:
         return _failed(source, facts, Failure(error.status, str(error)), options)
     facts = replace(
         facts, width=picture.width, height=picture.height, captured_at=picture.captured_at
     )
     box = (0.0, 0.0, float(picture.width), float(picture.height))
-    face = Face(box, flags=pixel_flags(pixels, min(picture.width, picture.height)))
-    return Sample(source, facts, (face,), pixels[None])
+    face = Face(box, flags=pixel_flags(picture.pixels, min(picture.width, picture.height)))
+    return Sample(source, facts, (face,), picture.pixels[None])
 
 
 def crashed(source: Source, options: DecodeOptions) -> Sample:
@@ -117,25 +121,35 @@ def pixel_flags(pixels: Pixels, side_px: int) -> tuple[str, ...]:
 
     pixels: uint8 (S, S, 3) RGB. side_px: its shorter side in the original picture.
     """
-    values = pixels.astype(np.float32)
-    gray = values @ np.asarray(LUMA, np.float32)
     flags = []
     if side_px < SMALL_FACE_PX:
         flags.append("small_face")
-    if sharpness(gray) < BLUR_LIMIT:
+    if sharpness(luma(pixels)) < BLUR_LIMIT:
         flags.append("blurred")
-    if float(np.abs(values - values.mean(axis=2, keepdims=True)).mean()) < COLOUR_LIMIT:
+    few = pixels[::2, ::2]  # a quarter of the pixels tells as much
+    green = few[..., 1].astype(np.int16)
+    apart = np.abs(few[..., 0] - green).mean() + np.abs(few[..., 2] - green).mean()
+    if apart / 2 < COLOUR_LIMIT:
         flags.append("grayscale")
     return tuple(flags)
 
 
-def sharpness(gray: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:
+def sharpness(gray: Gray) -> float:
     """Variance of the Laplacian over the variance of the picture: sharpness at any contrast.
 
     gray: float32 (S, S), 0 to 255. A flat picture has 0.
     Source: variance of the Laplacian, Pech-Pacheco et al. 2000.
     """
-    laplacian = (
-        gray[1:-1, :-2] + gray[1:-1, 2:] + gray[:-2, 1:-1] + gray[2:, 1:-1] - 4 * gray[1:-1, 1:-1]
-    )
-    return float(laplacian.var() / max(float(gray.var()), 1.0))
+    # In place: this runs for every face, and each new array costs as much as a sum.
+    laplacian = gray[1:-1, 1:-1] * -4
+    laplacian += gray[1:-1, :-2]
+    laplacian += gray[1:-1, 2:]
+    laplacian += gray[:-2, 1:-1]
+    laplacian += gray[2:, 1:-1]
+    return _variance(laplacian) / max(_variance(gray), 1.0)
+
+
+def _variance(values: Gray) -> float:
+    """Variance of all values; several times as fast as NumPy's own for a small array."""
+    flat = values.ravel() - values.mean()
+    return float(np.dot(flat, flat) / flat.size)

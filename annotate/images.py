@@ -155,12 +155,20 @@ def decode(data: bytes, *, enough_px: int | None = None, max_pixels: int = MAX_P
     shows white.
     Raises ImageError (`decode_error`, `too_large`).
     """
+    upright, width, height, captured_at = _decode(data, enough_px, max_pixels)
+    return Picture(np.asarray(upright), width, height, captured_at)
+
+
+def _decode(
+    data: bytes, enough_px: int | None, max_pixels: int
+) -> tuple[Image.Image, int, int, datetime | None]:
+    """The upright RGB image, its full width and height, and its capture time."""
     try:
         # Pillow warns from 89 million pixels on and refuses at 179 million. Between the two our
         # own limit decides, so the warning says nothing new.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _decode(data, enough_px, max_pixels)
+            return _parse(data, enough_px, max_pixels)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -174,7 +182,9 @@ def decode(data: bytes, *, enough_px: int | None = None, max_pixels: int = MAX_P
         raise ImageError(Status.DECODE_ERROR, one_line(error)) from error
 
 
-def _decode(data: bytes, enough_px: int | None, max_pixels: int) -> Picture:
+def _parse(
+    data: bytes, enough_px: int | None, max_pixels: int
+) -> tuple[Image.Image, int, int, datetime | None]:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         width, height = image.size
         if width * height > max_pixels:
@@ -192,7 +202,7 @@ def _decode(data: bytes, enough_px: int | None, max_pixels: int) -> Picture:
         upright = upright.transpose(operation)
         if orientation >= 5:
             width, height = height, width
-    return Picture(np.asarray(upright), width, height, captured_at)
+    return upright, width, height, captured_at
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -251,24 +261,33 @@ def _capture_time(text: object, subsecond: object) -> datetime | None:
         return None
 
 
+def luma(pixels: Pixels) -> npt.NDArray[np.float32]:
+    """Brightness of a picture. pixels: uint8 (h, w, 3) RGB. Returns float32 (h, w), 0 to 255."""
+    red, green, blue = np.asarray(LUMA, np.float32)
+    return np.asarray(pixels[..., 0] * red + pixels[..., 1] * green + pixels[..., 2] * blue)
+
+
 def resize_square(pixels: Pixels, size_px: int) -> Pixels:
     """Scale a picture to a square; other shapes are squeezed, not cut.
 
     pixels: uint8 (h, w, 3). Returns uint8 (size_px, size_px, 3), bilinear over the whole
     footprint of each new pixel, so that shrinking does not alias.
     """
-    if pixels.shape[:2] == (size_px, size_px):
-        return pixels
-    image = Image.fromarray(pixels)
-    return np.asarray(image.resize((size_px, size_px), Image.Resampling.BILINEAR))
+    return np.asarray(_square(Image.fromarray(pixels), size_px))
 
 
-def face_crop(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> tuple[Pixels, Picture]:
+def _square(image: Image.Image, size_px: int) -> Image.Image:
+    if image.size == (size_px, size_px):
+        return image
+    return image.resize((size_px, size_px), Image.Resampling.BILINEAR)
+
+
+def face_crop(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """The bytes of a face crop to a network's input: the step shared by training and inference.
 
-    Returns (uint8 (size_px, size_px, 3) RGB, 0 to 255; the picture it came from). Scaling to
-    the network's value range, and graying where it wants gray, are layers of the network.
+    Returns the picture, its pixels uint8 (size_px, size_px, 3) RGB, 0 to 255. Scaling to the
+    network's value range, and graying where it wants gray, are layers of the network.
     Raises ImageError.
     """
-    picture = decode(data, enough_px=size_px, max_pixels=max_pixels)
-    return resize_square(picture.pixels, size_px), picture
+    upright, width, height, captured_at = _decode(data, size_px, max_pixels)
+    return Picture(np.asarray(_square(upright, size_px)), width, height, captured_at)

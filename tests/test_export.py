@@ -218,7 +218,7 @@ def test_an_export_is_whole_and_both_engines_agree(exported: Path, drawn: Path) 
     assert {path.name for path in exported.iterdir()} == names
     assert [path.name for path in exported.parent.iterdir()] == ["tiny"]
     files = sorted(drawn.iterdir())[:20]
-    faces = np.stack([face_crop(path.read_bytes(), 32)[0] for path in files])
+    faces = np.stack([face_crop(path.read_bytes(), 32).pixels for path in files])
     _assert_engines_agree(exported, faces)
     model = load_model(exported)
     found = model.info
@@ -269,7 +269,7 @@ def test_the_card_and_model_json_hold_the_measured_figures(
     for path in drawn.iterdir():
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest()[:16] not in hashes:
-            age = load_model(exported).predict(face_crop(data, 32)[0][None]).age[0]
+            age = load_model(exported).predict(face_crop(data, 32).pixels[None]).age[0]
             errors.append(abs(age - float(path.name.split("_")[0])))
     assert test["age"]["mae"]["value"] == pytest.approx(np.mean(errors), abs=0.01)
 
@@ -334,5 +334,5 @@ def test_export_on_another_backend_is_one_line(run: Path, drawn: Path, tmp_path:
 def test_the_bundled_model_gives_the_same_on_both_engines(real_data: Path) -> None:
     files = sorted((real_data / "utkface").iterdir())[::300]
     size_px = load_model("base").size_px
-    faces = np.stack([face_crop(path.read_bytes(), size_px)[0] for path in files])
+    faces = np.stack([face_crop(path.read_bytes(), size_px).pixels for path in files])
     _assert_engines_agree(MODELS / "base", faces)

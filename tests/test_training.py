@@ -91,7 +91,7 @@ def test_labels_and_pixels_belong_together(drawn_faces: Path) -> None:
             age, gender = name.split("_")[:2]
             assert data.ages[index] == float(age)
             assert data.female[index] == float(gender)  # UTKFace: 1 is female
-            expected = face_crop((drawn_faces / name).read_bytes(), 96)[0]
+            expected = face_crop((drawn_faces / name).read_bytes(), 96).pixels
             assert np.array_equal(data.pixels[index], expected)
             assert np.array_equal(image_to_input((drawn_faces / name).read_bytes(), 96), expected)
 

@@ -82,7 +82,7 @@ def image_to_input(data: bytes, size_px: int) -> Pixels:
     for `gray128` graying by the weights of ITU-R BT.601 and scaling to 0 to 1.
     Raises ImageError.
     """
-    return face_crop(data, size_px)[0]
+    return face_crop(data, size_px).pixels
 
 
 def load_parts(
