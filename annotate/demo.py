@@ -19,7 +19,9 @@ as in UTKFace's crops."""
 COLLINS_BOX = (173, 77, 274, 178)
 """The same in scikit-image's astronaut.png."""
 
-SHOWN = ("path", "age", "age_p10", "age_p90", "gender", "female_probability", "status")
+SHOWN = {"path": "{}", "age": "{:.1f}", "age_p10": "{:.1f}", "age_p90": "{:.1f}"}
+SHOWN |= {"gender": "{}", "female_probability": "{:.2f}", "status": "{}"}
+"""Columns of the printed table and their formats; the outputs hold all columns in full."""
 
 
 def run_demo(folder: str) -> str:
@@ -42,7 +44,8 @@ def run_demo(folder: str) -> str:
     for output in outputs:
         run = prepare(config)
         write(run, str(output), overwrite=True)
-    table = read(outputs[0])[list(SHOWN)].round(2).to_string(index=False)
+    formats = {column: form.format for column, form in SHOWN.items()}
+    table = read(outputs[0])[list(SHOWN)].to_string(index=False, formatters=formats)
     written = "\n".join(f"  {path}" for path in [*sorted(faces.iterdir()), *outputs])
     return f"{table}\n\n{run.summary.render()}\n\nwritten:\n{written}\n"
 

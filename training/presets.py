@@ -71,8 +71,9 @@ BASE = Preset(
     name="base",
     about="a residual network on 96 px RGB, ages as a distribution",
     source="annotate; label distributions after Gao et al. 2017, schedule after Loshchilov 2017",
-    cost="about 1 hour on two CPU cores",
-    expected="validation age MAE below 5.2 years, gender accuracy above 0.92",
+    cost="about 1 hour on two CPU cores that do nothing else, with KERAS_BACKEND=torch; TensorFlow"
+    " takes a quarter longer",
+    expected="validation age MAE 5.3 years and gender accuracy 0.929 at epoch 19",
     architecture="residual",
     size_px=96,
     kept_px=100,
