@@ -11,7 +11,8 @@ import pytest
 import annotate
 from annotate.labels import labels_from_names, utkface_files
 from annotate.model import bundled_models
-from training.splits import part_of
+from tests.conftest import ROOT
+from training.splits import HASH_DIGITS, part_of
 
 needs_base = pytest.mark.skipif("base" not in bundled_models(), reason="base is not bundled")
 
@@ -29,6 +30,15 @@ def test_the_known_faults_of_utkface_are_found(real_data: Path) -> None:
         "55_0_0_20170116232725357jpg.chip.jpg",
     }
     assert len(found.labels) == 18_632 - 3
+
+
+def test_the_committed_split_is_the_one_that_the_rule_gives(real_data: Path) -> None:
+    lines = (ROOT / "training" / "split_lists" / "utkface_seed2026.txt").read_text("ascii")
+    parts = dict(line.split() for line in lines.splitlines())
+    names = [n for n in labels_from_names(utkface_files(real_data / "utkface")).labels]
+    for name in names[::20]:
+        sha256 = hashlib.sha256((real_data / "utkface" / name).read_bytes()).hexdigest()
+        assert parts[sha256[:HASH_DIGITS]] == part_of(sha256, 0.1)
 
 
 @pytest.fixture(scope="module")
