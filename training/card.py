@@ -86,7 +86,7 @@ def _training(info: Mapping[str, Any], rows: list[dict[str, float]]) -> str:
     kept = rows[training["epoch_kept"] - 1]
     return "\n\n".join(
         (
-            f"    {training['command']}",
+            f"    KERAS_BACKEND={training['backend']} {training['command']}",
             f"Preset `{info['preset']}`, architecture `{info['architecture']}`, Keras"
             f" {training['keras']} on {training['backend']}. Cost: {training['seconds'] / 3600:.2f}"
             f" hours for {training['epochs']} epochs on"

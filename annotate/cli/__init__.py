@@ -80,7 +80,7 @@ def main() -> None:
         code = cli.main(prog_name="annotate", standalone_mode=False)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "annotate"
-        code = _complain(f"{error.format_message()} (see {path} --help)", 2)
+        code = _complain(f"{error.format_message().rstrip('.')} (see {path} --help)", 2)
     except click.ClickException as error:
         code = _complain(error.format_message(), 1)
     except AnnotateError as error:
