@@ -346,7 +346,13 @@ def test_interrupting_is_130_and_leaves_nothing(
     """Ctrl-C reaches the whole process group, workers too."""
     target = tmp_path / "x.csv"
     arguments = ["run", str(many), "-o", str(target), *crop]
-    process = started(*arguments, stdout=subprocess.PIPE, start_new_session=True)
+    process = started(
+        *arguments,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        # Tests that were started in the background inherit an ignored SIGINT, and pass it on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     half = tmp_path / ".x.csv.annotate" / "x.csv"
     deadline = time.monotonic() + 60
     while not (half.exists() and half.stat().st_size) and time.monotonic() < deadline:
