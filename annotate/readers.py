@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from annotate.errors import AnnotateError
+from annotate.errors import AnnotateError, one_line, shown
 from annotate.records import COLUMNS
 from annotate.rows import attributes_of, schema
 from annotate.writers import restore
@@ -50,6 +50,8 @@ def read_table(path: str | os.PathLike[str]) -> pa.Table:
     Raises AnnotateError where it cannot be read, or is not an output of annotate.
     """
     target = Path(path)
+    if not target.exists():
+        raise AnnotateError(f"no output at {shown(str(target))}")
     try:
         if target.is_dir():
             table = ds.dataset(target, format="parquet").to_table()
@@ -60,8 +62,7 @@ def read_table(path: str | os.PathLike[str]) -> pa.Table:
         else:
             table = pq.read_table(target)
     except _UNREADABLE as error:
-        text = " ".join(str(error).split())
-        raise AnnotateError(f"cannot read {target}: {text}") from error
+        raise AnnotateError(f"cannot read {target}: {one_line(error)}") from error
     missing = [column.name for column in COLUMNS if column.name not in table.schema.names]
     if missing:
         raise AnnotateError(f"{target} is not an output of annotate: no column {missing[0]!r}")

@@ -190,3 +190,9 @@ def test_json_lines_may_lack_what_is_null(tmp_path: Path) -> None:
     full = {column.name: None for column in COLUMNS} | {"path": "a"}
     (tmp_path / "x.jsonl").write_text(json.dumps(full) + "\n" + json.dumps({"path": "b"}) + "\n")
     assert read_table(tmp_path / "x.jsonl").column("path").to_pylist() == ["a", "b"]
+
+
+def test_an_output_that_is_not_there_is_said_to_be_absent(tmp_path: Path) -> None:
+    for name in ("x.parquet", "x.csv", "x.jsonl", "x"):
+        with pytest.raises(AnnotateError, match=rf"no output at '.*{name}'"):
+            read(tmp_path / name)
