@@ -138,6 +138,8 @@ def main() -> None:
         f"{cpu_name()}, {cores} cores, {platform.system()}, Python {platform.python_version()}"
     )
     print(f"machine: {machine}")
+    best = cores / (1 / max(decode) + cores / max(map(max, inference.values())))
+    print(f"efficiency against the better of each two measurements: {measured / best:.2f}")
     print()
     print(
         "| date | version | model | images | r_dec /core | r_inf | ceiling | program | efficiency |"
