@@ -160,13 +160,13 @@ def as_planes(pixels: Pixels) -> Floats:
 def _pyramid(side: int, min_face_px: float) -> list[tuple[int, float]]:
     """(longer side in pixels, scale) of each level that a picture is searched at.
 
-    The levels do not depend on min_face_px; those that only show faces of less than half of it
-    are left out.
+    The levels do not depend on min_face_px; those that look for faces of less than a quarter
+    of it are left out: what they find of larger ones still moves boxes.
     """
     scale = CELL_PX / NETWORK_FACE_PX
     levels = []
     while int(side * scale) >= CELL_PX:
-        if CELL_PX / scale >= min_face_px / 2:
+        if CELL_PX / scale >= min_face_px / 4:
             levels.append((int(side * scale), scale))
         scale *= PYRAMID_FACTOR
     return levels
