@@ -13,11 +13,12 @@ from annotate.version import __version__
 
 if TYPE_CHECKING:
     from annotate.api import iter_rows, run
+    from annotate.archives import open_input
     from annotate.evaluation import EvaluationReport, evaluate
     from annotate.model import Model, load_model
+    from annotate.names import resolve
     from annotate.readers import read
     from annotate.records import Predictions
-    from annotate.scan import resolve
 
 __all__ = [
     "AnnotateError",
@@ -28,6 +29,7 @@ __all__ = [
     "evaluate",
     "iter_rows",
     "load_model",
+    "open_input",
     "read",
     "resolve",
     "run",
@@ -40,8 +42,9 @@ _HOMES = {
     "evaluate": "annotate.evaluation",
     "iter_rows": "annotate.api",
     "load_model": "annotate.model",
+    "open_input": "annotate.archives",
     "read": "annotate.readers",
-    "resolve": "annotate.scan",
+    "resolve": "annotate.names",
     "run": "annotate.api",
 }
 

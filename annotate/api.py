@@ -18,12 +18,14 @@ Sources = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def run(
-    sources: Sources, *, faces: str = "crop", model: str | Model = "base", **options: Any
+    sources: Sources = (), *, faces: str = "detect", model: str | Model = "base", **options: Any
 ) -> pd.DataFrame:
     """Label images and return the rows.
 
-    sources: a folder, file or glob pattern, or several of them. faces: "crop" where each image is
-    one aligned face. model: the name of a bundled model, a model folder, or a loaded model.
+    sources: a folder, file, archive or glob pattern, or several of them; "-" is a list of paths on
+    stdin. table=PATH and column=NAME, beside them or alone, read a table of paths. faces: "detect"
+    for whole photographs, "crop" where each image is one aligned face. model: the name of a bundled
+    model, a model folder, or a loaded model.
     options: the other fields of `annotate.pipeline.RunConfig`, such as batch_size or exclude.
     Returns a DataFrame with the columns of the output, one row a face and at least one an input;
     inputs that failed are rows with a `status`, not exceptions.
@@ -34,7 +36,7 @@ def run(
 
 
 def iter_rows(
-    sources: Sources, *, faces: str = "crop", model: str | Model = "base", **options: Any
+    sources: Sources = (), *, faces: str = "detect", model: str | Model = "base", **options: Any
 ) -> Iterator[dict[str, Any]]:
     """Label images and yield each row as a dict as soon as its batch is done; flat in memory.
 

@@ -67,10 +67,10 @@ class Detections:
 
 
 class Cascade:
-    """Finds likely faces. threads: that each of its networks may use."""
+    """Finds likely faces, on one thread."""
 
-    def __init__(self, threads: int = 1, thresholds: Thresholds = Thresholds()) -> None:
-        self._networks = load_networks(threads)
+    def __init__(self, thresholds: Thresholds = Thresholds()) -> None:
+        self._networks = load_networks()
         self._thresholds = thresholds
 
     def detect(self, pixels: Pixels, *, min_face_px: float = NETWORK_FACE_PX) -> Detections:
@@ -128,7 +128,7 @@ class Cascade:
         if not len(boxes):
             return Detections(boxes[:, :4], boxes[:, 4], np.empty((0, 5, 2), np.float32))
         said = self.judge(planes[None], _inside(boxes, planes), np.zeros(len(boxes), np.int64))
-        moved = np.column_stack([_moved(boxes, said.offsets), said.probability])
+        moved = np.column_stack([said.boxes_from(boxes), said.probability])
         likeliest = np.argsort(-said.probability, kind="stable")
         likeliest = likeliest[said.probability[likeliest] > self._thresholds.onet]
         kept = likeliest[_suppress(moved[likeliest], OVERLAP, of_smaller=True)]
@@ -143,6 +143,10 @@ class Judged:
     offsets: Floats
     relative: Floats
     probability: Floats
+
+    def boxes_from(self, boxes: Floats) -> Floats:
+        """Corners (n, 4) of the faces. boxes: (n, 4 or 5), those that were judged."""
+        return _moved(boxes, self.offsets)
 
     def landmarks_in(self, boxes: Floats) -> Floats:
         """Landmarks (n, 5, 2) in pixels. boxes: (n, 4 or 5), those that were judged."""

@@ -3,43 +3,69 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
-from annotate.decoding import DecodeOptions, decode_source
+from annotate.archives import Archive
+from annotate.decoding import decode_source
 from annotate.engines import usable_cpus
 from annotate.pipeline import Run
+from annotate.records import Source
 
 TRIAL_INPUTS = 64
-"""Inputs that are decoded for the estimate, spread evenly over the plan."""
+"""Items of the plan that are tried for the estimate, spread evenly over it."""
+
+TRIAL_ARCHIVES = 8
+TRIAL_MEMBERS = 8
+"""Of so many archives among them, so many members each, the first ones."""
 
 _TRIAL_BATCHES = 3
 _START_UP_S = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run is expected to do. inputs: exact where no archive has to be guessed at.
+
+    seconds: with what it takes to start.
+    """
+
+    inputs: int
+    seconds: float
+
+
 def describe(run: Run, output: str | None) -> str:
     """What a run would do, for people; several lines. Decodes a few inputs, writes nothing."""
     plan, model = run.found.plan, run.model
-    lines = [f"would label {len(plan):,} inputs ({_size_of(run)}) into {output or 'stdout'}"]
+    expected = estimate(run)
+    inputs = f"{expected.inputs:,} inputs ({_size_of(run)})"
+    if plan.archives:
+        archives = "1 archive" if plan.archives == 1 else f"{plan.archives:,} archives"
+        inputs = f"about {inputs}, with those of {archives},"
+    lines = [f"would label {inputs} into {output or 'stdout'}"]
     for why, number in run.found.skipped.most_common():
         lines.append(f"  not inputs: {number:,} {why}")
     lines.append(f"model {model.name}, engine {model.engine} on {model.device_name}")
-    lines.append(f"about {_duration(estimate_s(run))}")
+    lines.append(f"about {_duration(expected.seconds)}")
     return "\n".join(lines)
 
 
-def estimate_s(run: Run) -> float:
-    """Seconds that a run is expected to take, from a trial on a sample of its inputs.
+def estimate(run: Run) -> Estimate:
+    """How many inputs a run has, and how long it takes, from a trial on a sample of its inputs.
 
     Decoding and inference share the cores of a CPU, so their costs add up there.
     """
     plan, model = run.found.plan, run.model
-    options = DecodeOptions(model.size_px, run.config.max_pixels)
     chosen = np.unique(np.linspace(0, len(plan) - 1, min(TRIAL_INPUTS, len(plan))).astype(int))
     started = time.perf_counter()
-    for key in chosen:
-        decode_source(plan[int(key)], options)
-    decode_s = (time.perf_counter() - started) / len(chosen)
+    tried, rate = _trial(run, [plan[int(key)] for key in chosen])
+    decode_s = (time.perf_counter() - started) / max(tried, 1)
+    whole = [s for s in plan if _is_whole(run, s)] if plan.archives else []
+    inputs = plan.files + round(sum(source.size_bytes or 0 for source in whole) * rate)
+    if run.config.limit is not None:
+        inputs = min(inputs, run.config.limit)
     batch = np.zeros((model.batch_size, model.size_px, model.size_px, 3), np.uint8)
     model.predict(batch)
     started = time.perf_counter()
@@ -48,11 +74,50 @@ def estimate_s(run: Run) -> float:
     infer_s = (time.perf_counter() - started) / _TRIAL_BATCHES / model.batch_size
     spread_s = decode_s / min(run.config.workers or usable_cpus(), usable_cpus())
     per_input = max(spread_s, infer_s) if model.device == "gpu" else spread_s + infer_s
-    return _START_UP_S + len(plan) * per_input
+    return Estimate(inputs, _START_UP_S + inputs * per_input)
+
+
+def _trial(run: Run, sources: list[Source]) -> tuple[int, float]:
+    """Decode files, and the first members of some archives.
+
+    Returns how many inputs were decoded, and how many an archive has for each of its bytes.
+    """
+    options = replace(run.decode_options, crops_dir=None)  # nothing is written
+    archives = [source for source in sources if source.is_archive]
+    step = -(-len(archives) // TRIAL_ARCHIVES) or 1
+    tried, in_archives, packed = 0, 0.0, 0
+    for source in [source for source in sources if not source.is_archive]:
+        decode_source(source, options)
+        tried += 1
+    for source in archives[::step]:
+        archive = run.inputs().archive(source)
+        sizes = []
+        for member in islice(archive, TRIAL_MEMBERS):
+            decode_source(member, options)
+            sizes.append(member.size_bytes or 0)
+        tried += len(sizes)
+        if _is_whole(run, source):
+            size = source.size_bytes or 0
+            in_archives += _inputs_in(archive, size, sizes)
+            packed += size
+    return tried, in_archives / max(packed, 1)
+
+
+def _is_whole(run: Run, source: Source) -> bool:
+    """Whether everything in an archive is wanted, so that nobody knows how many inputs it has."""
+    return source.is_archive and run.found.plan.wanted(source.key) is None
+
+
+def _inputs_in(archive: Archive, size: int, sizes: list[int]) -> float:
+    """About how many inputs an archive has. size: its bytes. sizes: bytes of its first inputs."""
+    if archive.ahead or len(sizes) < TRIAL_MEMBERS:
+        return len(sizes) + archive.ahead
+    # A tar does not say what is to come. Pictures are about as large in it as they are.
+    return max(len(sizes), size * len(sizes) / max(sum(sizes), 1))
 
 
 def _size_of(run: Run) -> str:
-    size = float(sum(source.size_bytes for source in run.found.plan))
+    size = float(sum(source.size_bytes or 0 for source in run.found.plan))
     for unit in ("bytes", "KB", "MB"):
         if size < 1000:
             return f"{size:.0f} {unit}"

@@ -8,6 +8,7 @@ all; both depend on the inputs and options alone, not on the time or the machine
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -18,17 +19,21 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from annotate.errors import AnnotateError, shown
+from annotate.face_options import DETECT_SIZE_PX, MIN_FACE_PX, MIN_SCORE
 from annotate.images import SUFFIXES, UNSUPPORTED_SUFFIXES
 from annotate.joining import join, typed
 from annotate.labels import Fault, LabelSet, labels_from_names, read_label_table
 from annotate.metrics import DEFINITIONS, RESAMPLES
 from annotate.model import Model, load_model
+from annotate.names import escape
 from annotate.pipeline import Progress, RunConfig, prepare
+from annotate.plan import Plan
 from annotate.readers import read_table, to_frame
 from annotate.records import Source, Status
 from annotate.rows import attributes_of
-from annotate.scan import Plan, ScanOptions, escape, scan
+from annotate.scan import scan
 from annotate.scoring import Scores, score
+from annotate.selection import ScanOptions
 from annotate.slices import FEW
 from annotate.version import __version__
 from annotate.writers import write_parquet
@@ -43,6 +48,9 @@ METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.parquet"
 
 MAX_RESAMPLES = 100_000
+
+FACE_OPTIONS = ("faces", "detector", "detect_size", "min_face_px", "min_score", "max_faces")
+"""Of an output's metadata, what decided which faces there are; a report has them too."""
 
 _EXIT_FAULTS = frozenset(
     {"malformed_name", "invalid_value", "duplicate_row", "missing_file", "no_prediction"}
@@ -111,6 +119,7 @@ class EvaluationReport:
                 "joined": None if self.joined is None else dict(self.joined),
             },
             "labels": {"source": self.label_source, **scores.labelled},
+            "faces": scores.faces and scores.faces.to_dict(),
             "faults": {
                 "counts": self.fault_counts,
                 "list": [asdict(fault) for fault in self.faults],
@@ -144,6 +153,10 @@ def evaluate(
     engine: str = "auto",
     device: str = "auto",
     faces: str = "crop",
+    detect_size: int | str = DETECT_SIZE_PX,
+    min_face_px: int = MIN_FACE_PX,
+    min_score: float = MIN_SCORE,
+    max_faces: int | None = None,
     batch_size: int = 64,
     workers: int | None = None,
     limit: int | None = None,
@@ -157,8 +170,11 @@ def evaluate(
     writes nothing. labels: CSV or Parquet with `path` relative to folder and any of `age`,
     `gender`, `race`; None reads UTKFace file names. predictions: an output of `annotate run` to
     take instead of running the model. model: the name of a bundled model, a model folder, or a
-    loaded model. limit: the first N inputs. bootstrap: resamples behind the
-    intervals, 0 for none. progress: called with the run's summary after each batch.
+    loaded model. faces: "crop" where each image is one aligned face; "detect" for whole
+    photographs, of which the face nearest the centre is scored; detect_size to max_faces: as in
+    RunConfig. Given predictions were made one way or the other, so these five say nothing of
+    them. limit: the first N inputs. bootstrap: resamples behind the intervals, 0 for none.
+    progress: called with the run's summary after each batch.
     Raises AnnotateError where nothing can be scored or the report cannot be written.
     """
     root = _checked_folder(folder)
@@ -174,6 +190,10 @@ def evaluate(
         batch_size=model.batch_size if isinstance(model, Model) else batch_size,
         workers=workers,
         limit=limit,
+        detect_size=detect_size,
+        min_face_px=min_face_px,
+        min_score=min_score,
+        max_faces=max_faces,
     )
     if predictions is None:
         got = _run(config, model, labels, progress)
@@ -279,7 +299,8 @@ def _nothing_scored(root: str, got: _Got, scores: Scores) -> str:
     counts = Counter(scores.not_scored)
     counts["no_prediction"] += got.missing
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in counts.most_common() if n)
-    return f"no image in {shown(root)} can be scored: {reasons}"
+    hint = "; where each image is one face, pass --faces crop" * bool(counts[Status.NO_FACE])
+    return f"no image in {shown(root)} can be scored: {reasons}{hint}"
 
 
 def _report(
@@ -291,12 +312,12 @@ def _report(
     bootstrap: int,
     seed: int,
 ) -> EvaluationReport:
-    attributes = attributes_of(got.table.schema)
+    attributes = {name: _plain(v) for name, v in attributes_of(got.table.schema).items()}
     not_scored = Counter(scores.not_scored)
     if got.missing:
         not_scored["no_prediction"] += got.missing
     options = {
-        "faces": attributes.get("faces") if predictions is not None else config.faces,
+        **{name: attributes.get(name) for name in FACE_OPTIONS},
         "labels": None if labels is None else os.fspath(labels),
         "predictions": None if predictions is None else os.fspath(predictions),
         "limit": config.limit,
@@ -321,6 +342,13 @@ def _report(
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _plain(value: object) -> str | int | float | None:
+    """What an output's metadata may hold of an option; a stranger's may hold anything."""
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return None
 
 
 def _checked_folder(folder: AnyPath) -> str:

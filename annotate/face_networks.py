@@ -66,15 +66,16 @@ class FaceNetworks:
     onet: onnxruntime.InferenceSession
 
 
-def load_networks(threads: int = 1) -> FaceNetworks:
-    """Build the networks. threads: of each, for one picture at a time.
+def load_networks() -> FaceNetworks:
+    """Build the networks. Each runs on one thread: its operations are small, and several threads
+    wait for each other longer than they work. Photographs are shared out to processes instead.
 
     Raises AnnotateError where the package or its weights are not those that are known.
     """
     return FaceNetworks(
-        pnet=_session(_pnet(read_weights("pnet")), threads),
-        rnet=_session(_rnet(read_weights("rnet")), threads),
-        onet=_session(_onet(read_weights("onet")), threads),
+        pnet=_session(_pnet(read_weights("pnet"))),
+        rnet=_session(_rnet(read_weights("rnet"))),
+        onet=_session(_onet(read_weights("onet"))),
     )
 
 
@@ -111,14 +112,13 @@ def _checked_bytes(name: str) -> bytes:
     return data
 
 
-def _session(graph: onnx.GraphProto, threads: int) -> onnxruntime.InferenceSession:
+def _session(graph: onnx.GraphProto) -> onnxruntime.InferenceSession:
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION
     )
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -157,11 +157,22 @@ class _Chain:
     def conv_prelu(self, *, as_convs: bool = False) -> None:
         """A convolution and a PReLU with one slope a channel; see `_prelu_as_convs`."""
         self.conv()
-        (slope,) = self._take(1)
+        slope = self._take(1)[0].ravel()
         if as_convs:
-            self._prelu_as_convs(slope.ravel())
+            self._prelu_as_convs(slope)
+        elif slope.max() <= 1:
+            # Then it is the larger of x and slope x, and two operations are faster than PRelu.
+            linear = self.value
+            self.add("Mul", slope.reshape(-1, 1, 1))
+            self._join("Max", linear)
         else:
             self.add("PRelu", slope.reshape(-1, 1, 1))
+
+    def _join(self, kind: str, other: str) -> None:
+        """Append an operation on this value and another one."""
+        output = f"value{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, [self.value, other], [output]))
+        self.value = output
 
     def _prelu_as_convs(self, slope: npt.NDArray[np.float32]) -> None:
         """PReLU(x) = slope x + (1 - slope) ReLU(x), with 1x1 convolutions for the factors.
@@ -174,8 +185,8 @@ class _Chain:
         rectified = self.branch(linear)
         rectified.add("Relu")
         rest = rectified.add("Conv", np.diag(1 - slope)[:, :, None, None])
-        self.value = f"value{len(self.nodes)}"
-        self.nodes.append(helper.make_node("Add", [scaled, rest], [self.value]))
+        self.value = rest
+        self._join("Add", scaled)
 
     def pool(self, size: int, padding: str = "SAME_UPPER") -> None:
         """A max pool of stride 2; SAME_UPPER is what TensorFlow calls "same"."""

@@ -22,7 +22,7 @@ square of it."""
 MIN_FACE_PX = 20
 """Faces whose shorter side has fewer pixels in the original are left out, unless told otherwise."""
 
-MIN_SCORE = 0.75
+MIN_SCORE = 0.7
 """The default threshold; see docs/faces.md."""
 
 LOOK_PX = 1280

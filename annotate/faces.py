@@ -8,6 +8,8 @@ places the landmarks.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -26,10 +28,23 @@ EDGE_SHARE = 0.02
 """A box that comes nearer to the picture's border than this share of its longer side may be cut
 by it, and is flagged `edge`."""
 
-_VIEW_PX = 80
+_VIEW_PX = 96
 _VIEW_BOX_PX = 64.0
-_VIEW_SCALES = (0.85, 1.0, 1.2)
-"""Of the box, by which the second look varies it; each view is also mirrored."""
+_VIEWS = ((0.85, 0.0, 0.0), (1.0, 0.0, 0.0), (1.2, 0.0, 0.0))
+_MORE_VIEWS = (
+    (0.75, 0.0, 0.0),
+    (1.35, 0.0, 0.0),
+    (1.0, -0.08, 0.0),
+    (1.0, 0.08, 0.0),
+    (1.0, 0.0, -0.08),
+    (1.0, 0.0, 0.08),
+)
+"""How the second look varies a box: its scale, and shifts to the right and down as shares of it.
+Each view is mirrored, too."""
+
+_CLEARLY_NONE = 0.5
+_CLEARLY_A_FACE = 0.9
+"""Between the two, _MORE_VIEWS are taken: of one true face in 15."""
 
 _MIRRORED = [1, 0, 2, 4, 3]
 """The landmarks' order after mirroring: left is right."""
@@ -96,32 +111,79 @@ def _search(pixels: Pixels, options: FaceOptions, to_full: float) -> Detections:
 
 
 def _look_again(pixels: Pixels, found: Detections) -> tuple[Floats, Matrix]:
-    """O-Net's mean opinion of each face, upright, at several scales and mirrored.
+    """O-Net's opinion of each face, upright, in several views.
 
-    Returns scores (n,) and landmarks (n, 5, 2), in pixels of the picture.
+    Returns scores (n,), see `_score`, and landmarks (n, 5, 2) in pixels of the picture.
     """
-    count = len(found)
     matrices = [
         _upright(box, landmarks)
         for box, landmarks in zip(found.boxes, found.landmarks, strict=True)
     ]
-    views = np.stack([as_planes(warp(pixels, matrix, _VIEW_PX)) for matrix in matrices])
-    both = np.concatenate([views, views[..., ::-1]])
-    half = np.repeat(np.array(_VIEW_SCALES, np.float32) * _VIEW_BOX_PX / 2, 2 * count)[:, None]
-    # The networks count from pixel centres.
-    boxes = np.asarray((_VIEW_PX - 1) / 2 + half * (-1, -1, 1, 1), np.float32)
-    picture_of = np.tile(np.arange(2 * count), len(_VIEW_SCALES))
-    said = _cascade().judge(both, boxes, picture_of)
-    shape = (len(_VIEW_SCALES), 2, count)
-    placed = (said.landmarks_in(boxes) + 0.5).reshape(*shape, 5, 2)
-    placed[:, 1, ..., 0] = _VIEW_PX - placed[:, 1, ..., 0]
-    placed[:, 1] = placed[:, 1][..., _MIRRORED, :]
-    mean = placed.mean(axis=(0, 1), dtype=np.float64)
+    planes = np.stack([as_planes(warp(pixels, matrix, _VIEW_PX)) for matrix in matrices])
+    opinion = _views(planes, _VIEWS)
+    scores = _score(opinion)
+    doubtful = (opinion.probability.mean(axis=0) >= _CLEARLY_NONE) & (scores < _CLEARLY_A_FACE)
+    if doubtful.any():
+        more = _views(planes[doubtful], _MORE_VIEWS)
+        scores[doubtful] = _score(
+            _Opinion(
+                np.concatenate([opinion.probability[:, doubtful], more.probability]),
+                np.concatenate([opinion.boxes[:, doubtful], more.boxes]),
+                opinion.landmarks,
+            )
+        )
+    mean = opinion.landmarks.mean(axis=0, dtype=np.float64)
     landmarks = [
         points @ matrix[:, :2].T + matrix[:, 2]
         for points, matrix in zip(mean, matrices, strict=True)
     ]
-    return said.probability.reshape(shape).mean(axis=(0, 1)), np.stack(landmarks)
+    return scores, np.stack(landmarks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opinion:
+    """What O-Net says of n faces in v views: probability (v, n), boxes (v, n, 4) and landmarks
+    (v, n, 5, 2), in pixels of the view, mirrored back.
+    """
+
+    probability: Floats
+    boxes: Floats
+    landmarks: Floats
+
+
+def _score(opinion: _Opinion) -> Floats:
+    """How sure a face is, 0 to 1: the mean probability, less how far the views disagree on where
+    its box is, as a share of the box. What only resembles a face depends on the view.
+    """
+    spread = (opinion.boxes - opinion.boxes.mean(axis=0)) / _VIEW_BOX_PX
+    disagreement = np.sqrt((spread**2).sum(axis=-1).mean(axis=0))
+    return np.asarray(np.maximum(opinion.probability.mean(axis=0) - disagreement, 0), np.float32)
+
+
+def _views(planes: Floats, views: Sequence[tuple[float, float, float]]) -> _Opinion:
+    """O-Net on views of the same boxes. planes: (n, 3, _VIEW_PX, _VIEW_PX)."""
+    count = len(planes)
+    both = np.concatenate([planes, planes[..., ::-1]])
+    corners = []
+    for scale, right, down in views:
+        half = scale / 2
+        for side in (right, -right):
+            corners.append((side - half, down - half, side + half, down + half))
+    # The networks count from pixel centres.
+    centred = (_VIEW_PX - 1) / 2 + _VIEW_BOX_PX * np.array(corners, np.float32)
+    boxes = np.repeat(centred.astype(np.float32), count, axis=0)
+    said = _cascade().judge(both, boxes, np.tile(np.arange(2 * count), len(views)))
+    shape = (len(views), 2, count)
+    placed = said.boxes_from(boxes).reshape(*shape, 4)
+    placed[:, 1] = placed[:, 1][..., [2, 1, 0, 3]] * (-1, 1, -1, 1) + (_VIEW_PX - 1, 0) * 2
+    points = (said.landmarks_in(boxes) + 0.5).reshape(*shape, 5, 2)
+    points[:, 1, ..., 0] = _VIEW_PX - points[:, 1, ..., 0]
+    points[:, 1] = points[:, 1][..., _MIRRORED, :]
+    return _Opinion(
+        said.probability.reshape(-1, count),
+        placed.reshape(-1, count, 4),
+        points.reshape(-1, count, 5, 2),
+    )
 
 
 def _upright(box: Floats, landmarks: Floats) -> Matrix:

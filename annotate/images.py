@@ -7,107 +7,57 @@ decoded. Training and inference both come through `face_crop`, so they see the s
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import functools
 import io
-import re
+import logging
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, _imaging
 
+from annotate import bombs, exif
 from annotate.errors import one_line
 from annotate.records import Status
 
 Pixels = npt.NDArray[np.uint8]
 
-SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".mpo",
-        ".png",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".avif",
-        ".avifs",
-        ".jp2",
-        ".j2k",
-        ".j2c",
-        ".jpc",
-        ".jpf",
-        ".jpx",
-    ]
-)
-"""Suffixes of the files that are decoded, in lower case."""
 
-RAW_SUFFIXES = frozenset(
-    [
-        ".3fr",
-        ".arw",
-        ".cr2",
-        ".cr3",
-        ".crw",
-        ".dcr",
-        ".dng",
-        ".erf",
-        ".fff",
-        ".iiq",
-        ".kdc",
-        ".mef",
-        ".mos",
-        ".mrw",
-        ".nef",
-        ".nrw",
-        ".orf",
-        ".pef",
-        ".raf",
-        ".raw",
-        ".rw2",
-        ".rwl",
-        ".sr2",
-        ".srf",
-        ".srw",
-        ".x3f",
-    ]
+def _suffixes(names: str) -> frozenset[str]:
+    return frozenset(f".{name}" for name in names.split())
+
+
+HEIF_SUFFIXES = _suffixes("heic heics heif heifs hif")
+SUFFIXES = HEIF_SUFFIXES | _suffixes(
+    "jpg jpeg jpe jfif mpo png webp tif tiff bmp dib gif avif avifs jp2 j2k j2c jpc jpf jpx"
 )
-VIDEO_SUFFIXES = frozenset(
-    [
-        ".3g2",
-        ".3gp",
-        ".avi",
-        ".flv",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".ogv",
-        ".webm",
-        ".wmv",
-    ]
+"""Suffixes of the files that are opened, in lower case. What a file is, its content decides."""
+
+RAW_SUFFIXES = _suffixes(
+    "3fr arw cr2 cr3 crw dcr dng erf fff iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2"
+    " srf srw x3f"
 )
-HEIF_SUFFIXES = frozenset([".heic", ".heics", ".heif", ".heifs", ".hif"])
-UNSUPPORTED_SUFFIXES = RAW_SUFFIXES | VIDEO_SUFFIXES | HEIF_SUFFIXES
-"""Suffixes that people keep in archives and that are recorded as `unsupported`."""
+VIDEO_SUFFIXES = _suffixes("3g2 3gp avi flv m2ts m4v mkv mov mp4 mpeg mpg mts ogv webm wmv")
+UNSUPPORTED_SUFFIXES = RAW_SUFFIXES | VIDEO_SUFFIXES
+"""Suffixes that people keep in archives and that are recorded as `unsupported`, unopened."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "JPEG2000")
 """The Pillow parsers that may run (MPO comes with JPEG). An allowlist: Pillow has others, some
-of which start programs (EPS)."""
+of which start programs (EPS). HEIF comes beside them, from the extra `[heif]`."""
+
+HEIF_BRANDS = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"])
+AVIF_BRANDS = frozenset([b"avif", b"avis"])
 
 MAX_PIXELS = 150_000_000
-"""Pictures of more pixels are `too_large`. Below Pillow's own bomb limit, which stays on."""
+"""Pictures of more pixels are `too_large`. Pillow's own limit lies above, and stays on."""
+
+STRIP_PIXELS = 2**22
+"""Larger pictures are converted in strips of so many pixels, to spare memory."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G and B in brightness. Source: ITU-R BT.601, as in JPEG and Pillow's "L"."""
@@ -124,8 +74,14 @@ _ORIENTATIONS: dict[int, Image.Transpose] = {
 """EXIF orientation to the operation that makes the picture upright. Source: EXIF 2.32, 4.6.4."""
 
 
+Enough = tuple[int | None, int | None]
+"""Pixels that both sides, and that the long side of a picture must keep; None: no less."""
+
+
 class ImageError(Exception):
-    """A file that gives no picture. status: `decode_error` or `too_large`; text: one line."""
+    """A file that gives no picture. status: `decode_error`, `too_large`, or `unsupported` for a
+    HEIF file without the extra that decodes it; text: one line.
+    """
 
     def __init__(self, status: Status, text: str) -> None:
         super().__init__(text)
@@ -147,32 +103,43 @@ class Picture:
     captured_at: datetime | None
 
 
-def decode(data: bytes, *, enough_px: int | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
+def decode(
+    data: bytes,
+    *,
+    enough_px: int | None = None,
+    enough_long_px: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Picture:
     """Decode the bytes of one image file.
 
-    enough_px: allow a JPEG to be decoded at 1/2, 1/4 or 1/8 as long as both sides keep at least
-    so many pixels; None decodes in full. Of several frames the first is taken; transparency
-    shows white.
-    Raises ImageError (`decode_error`, `too_large`).
+    A JPEG may be decoded at 1/2, 1/4 or 1/8, so that its other pixels are never made, as long as
+    both sides keep at least enough_px pixels (for a face) and its long side enough_long_px (for
+    a photograph): 6000 x 4000 and enough_long_px=1280 give 1500 x 1000. Where both are None, and
+    in every other format, all pixels are decoded. Of several frames the first is taken, of a
+    HEIF file the primary one; transparency shows white; colour profiles are not applied.
+    Raises ImageError.
     """
-    upright, width, height, captured_at = _decode(data, enough_px, max_pixels)
-    return Picture(np.asarray(upright), width, height, captured_at)
+    upright, width, height, captured_at = _decode(data, (enough_px, enough_long_px), max_pixels)
+    return Picture(_to_array(upright), width, height, captured_at)
 
 
 def _decode(
-    data: bytes, enough_px: int | None, max_pixels: int
+    data: bytes, enough: Enough, max_pixels: int
 ) -> tuple[Image.Image, int, int, datetime | None]:
     """The upright RGB image, its full width and height, and its capture time."""
     try:
-        # Pillow warns from 89 million pixels on and refuses at 179 million. Between the two our
-        # own limit decides, so the warning says nothing new.
+        _silence_decoders()
+        _raise_pillow_limit(max_pixels)
+        # Pillow warns at half its limit. Our own limit decides, so the warning says nothing new.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _parse(data, enough_px, max_pixels)
+            bombs.check(data)
+            return _parse(data, enough, max_pixels)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise ImageError(Status.TOO_LARGE, one_line(error)) from error
+        text = f"more pixels than the limit of {max_pixels}"
+        raise ImageError(Status.TOO_LARGE, text) from error
     except UnidentifiedImageError as error:
         text = "empty file" if not data else "not an image of a format that annotate reads"
         raise ImageError(Status.DECODE_ERROR, text) from error
@@ -182,21 +149,46 @@ def _decode(
         raise ImageError(Status.DECODE_ERROR, one_line(error)) from error
 
 
+@functools.cache
+def _silence_decoders() -> None:
+    """Keep what Pillow logs and libtiff prints off stderr: the ImageError says it."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    # libtiff is linked to Pillow's extension module, by which the loader finds it. Where it is
+    # linked so that its names are hidden, a broken TIFF may print a line.
+    with contextlib.suppress(OSError, AttributeError):
+        set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_handler(None)
+
+
+def _raise_pillow_limit(max_pixels: int) -> None:
+    """Let Pillow decode pictures of max_pixels; it refuses twice its MAX_IMAGE_PIXELS.
+
+    A setting of the whole process, touched only where the user asks for more than Pillow's 179
+    million pixels.
+    """
+    if Image.MAX_IMAGE_PIXELS is not None and max_pixels > 2 * Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
+
+
 def _parse(
-    data: bytes, enough_px: int | None, max_pixels: int
+    data: bytes, enough: Enough, max_pixels: int
 ) -> tuple[Image.Image, int, int, datetime | None]:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _open(data) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise ImageError(
                 Status.TOO_LARGE, f"{width} x {height} pixels, the limit is {max_pixels}"
             )
-        if enough_px is not None:
-            image.draft(None, (enough_px, enough_px))
+        # Pillow's draft mode; that of HEIF would take an embedded thumbnail for the picture.
+        if any(enough) and image.format in ("JPEG", "MPO"):
+            image.draft(None, _enough_size(width, height, *enough))
         upright: Image.Image = _to_rgb(image)
         # Only now: a PNG may have its EXIF behind the pixels, and Pillow turns a TIFF upright as
         # it loads it, then drops the orientation.
-        orientation, captured_at = _exif(image)
+        orientation, captured_at = exif.read(image)
+        if image.format == "HEIF":  # its decoder has turned it: ISO 23008-12 has EXIF ignored
+            orientation = 1
     operation = _ORIENTATIONS.get(orientation)
     if operation is not None:
         upright = upright.transpose(operation)
@@ -205,60 +197,99 @@ def _parse(
     return upright, width, height, captured_at
 
 
+def _open(data: bytes) -> Image.Image:
+    """The image, its pixels not decoded yet."""
+    if not _is_heif(data):
+        return Image.open(bombs.BoundedReader(data), formats=FORMATS)
+    try:
+        heif_image_file = _heif_decoder()
+    except ImportError as error:
+        text = "HEIC and HEIF pictures need an extra: pip install 'annotate[heif]'"
+        raise ImageError(Status.UNSUPPORTED, text) from error
+    return heif_image_file(bombs.BoundedReader(data))
+
+
+def _is_heif(data: bytes) -> bool:
+    """Whether the file begins with the brands of HEVC pictures. Source: ISO 23008-12, annex B.
+
+    AVIF has the same container and shares the general brands.
+    """
+    if data[4:8] != b"ftyp":
+        return False
+    end = min(int.from_bytes(data[:4], "big"), 256)
+    brands = {data[8:12], *(data[i : i + 4] for i in range(16, end, 4))}
+    return not brands.isdisjoint(HEIF_BRANDS) and brands.isdisjoint(AVIF_BRANDS)
+
+
+@functools.cache
+def _heif_decoder() -> Callable[[io.BytesIO], Image.Image]:
+    """pillow-heif's image class, set to decode the picture itself, in this thread.
+
+    Imported only once a HEIF file comes, and not registered with Pillow, which is the process's.
+    Raises ImportError.
+    """
+    from pillow_heif import HeifImageFile, options
+
+    options.DECODE_THREADS = 1
+    options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
+    decoder: Callable[[io.BytesIO], Image.Image] = HeifImageFile
+    return decoder
+
+
+def _enough_size(
+    width: int, height: int, enough_px: int | None, enough_long_px: int | None
+) -> tuple[int, int]:
+    """The width and height that the decoder must not go below."""
+    short, long = enough_px or 1, max(enough_px or 1, enough_long_px or 1)
+    return (long, short) if width >= height else (short, long)
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode to RGB: 16-bit and float grey scaled, transparency put over white."""
     if image.mode == "RGB" and "transparency" not in image.info:
         image.load()
         return image
     if image.mode.startswith(("I", "F")):
-        return _gray_to_8_bit(np.asarray(image)).convert("RGB")
+        return _gray_to_8_bit(image).convert("RGB")
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", rgba.size, "white")
+        white.paste(rgba, mask=rgba)
+        return white
     return image.convert("RGB")
 
 
-def _gray_to_8_bit(values: npt.NDArray[Any]) -> Image.Image:
-    """Grey of 16 or 32 bits, or float, to 8 bits; Pillow's own convert would clip at 255."""
-    if values.dtype.kind == "f":
-        finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=1.0, neginf=0.0)
-        top = 1.0 if finite.max(initial=0.0) <= 1.0 else 255.0
-        scaled = finite / top * 255.0
-    else:
-        top = 255 if values.max(initial=0) <= 255 else 65535
-        scaled = values.astype(np.float64) / top * 255.0
-    return Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8))
+def _gray_to_8_bit(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits, or float, to 8 bits; Pillow's own convert would clip at 255.
+
+    No format says which value is white, so the largest one decides: 1, 255, 65535 or 2^31 - 1.
+    """
+    values = np.asarray(image)
+    highest = np.nanmax(values, initial=0, where=np.isfinite(values))
+    tops = (1.0, 255.0) if values.dtype.kind == "f" else (255, 65535, 2**31 - 1)
+    top = next((top for top in tops if highest <= top), tops[-1])
+    gray = np.empty(values.shape, np.uint8)
+    for rows in _strips(*image.size):
+        strip = np.nan_to_num(values[rows].astype(np.float64), posinf=top, neginf=0)
+        gray[rows] = np.rint(np.clip(strip / top, 0, 1) * 255)
+    return Image.fromarray(gray)
 
 
-def _exif(image: Image.Image) -> tuple[int, datetime | None]:
-    """EXIF (orientation 1 to 8, capture time); what cannot be read counts as absent."""
-    if not any(key in image.info for key in ("exif", "Raw profile type exif", "xmp")) and (
-        image.format not in ("TIFF", "MPO")
-    ):
-        return 1, None
-    try:
-        exif = image.getexif()
-        orientation = exif.get(ExifTags.Base.Orientation, 1)
-        details = exif.get_ifd(ExifTags.IFD.Exif)
-        captured_at = _capture_time(
-            details.get(ExifTags.Base.DateTimeOriginal),
-            details.get(ExifTags.Base.SubsecTimeOriginal),
-        )
-    except Exception:  # a stranger's EXIF may break the parser in any way; the pixels are fine
-        return 1, None
-    return orientation if orientation in range(1, 9) else 1, captured_at
+def _to_array(image: Image.Image) -> Pixels:
+    """The pixels of an RGB image; a large one by strips, or there would be two copies at once."""
+    if image.width * image.height <= STRIP_PIXELS:
+        return np.asarray(image)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for rows in _strips(*image.size):
+        pixels[rows] = np.asarray(image.crop((0, rows.start, image.width, rows.stop)))
+    return pixels
 
 
-def _capture_time(text: object, subsecond: object) -> datetime | None:
-    """`YYYY:MM:DD HH:MM:SS` and digits after the second, or None where that is not a time."""
-    digits = re.match(r"\d{1,3}", str(subsecond), re.ASCII)
-    milliseconds = int(digits[0].ljust(3, "0")) if digits else 0
-    try:
-        second = datetime.strptime(str(text)[:19], "%Y:%m:%d %H:%M:%S")
-        return second.replace(microsecond=milliseconds * 1000)
-    except ValueError:
-        return None
+def _strips(width: int, height: int) -> Iterator[slice]:
+    """The rows of a picture, about STRIP_PIXELS at a time."""
+    step = max(1, STRIP_PIXELS // max(1, width))
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
 
 
 def luma(pixels: Pixels) -> npt.NDArray[np.float32]:
@@ -289,5 +320,5 @@ def face_crop(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> Pic
     network's value range, and graying where it wants gray, are layers of the network.
     Raises ImageError.
     """
-    upright, width, height, captured_at = _decode(data, size_px, max_pixels)
+    upright, width, height, captured_at = _decode(data, (size_px, None), max_pixels)
     return Picture(np.asarray(_square(upright, size_px)), width, height, captured_at)

@@ -108,20 +108,31 @@ class _Index:
         self._status: list[str | None] = table.column("status").to_pylist()
         self._path: list[str | None] = table.column("path").to_pylist()
         self._source: list[str | None] = table.column("source").to_pylist()
-        self._inputs: dict[tuple[str | None, str | None], list[int]] = {}
-        for row, key in enumerate(zip(self._source, self._path, strict=True)):
-            self._inputs.setdefault(key, []).append(row)
         self._by_sha256: dict[str, list[list[int]]] = {}
         self._by_path: dict[str | None, list[list[int]]] = {}
-        for (_, path), rows in self._inputs.items():
-            self._by_path.setdefault(path, []).append(rows)
+        for rows in self._inputs(table.column("face_index").to_pylist()):
+            self._by_path.setdefault(self._path[rows[0]], []).append(rows)
             digest = self.sha256[rows[0]]
             if digest is not None:
                 self._by_sha256.setdefault(digest, []).append(rows)
 
+    def _inputs(self, face_index: list[int | None]) -> list[list[int]]:
+        """The rows of each input. An output that was put together from several may tell of an
+        input twice: where its first face comes again, another telling begins.
+        """
+        latest: dict[tuple[str | None, ...], list[int]] = {}
+        inputs: list[list[int]] = []
+        for row, key in enumerate(zip(self._source, self._path, self.sha256, strict=True)):
+            rows = latest.get(key)
+            if rows is None or face_index[row] == face_index[rows[0]]:
+                rows = latest[key] = []
+                inputs.append(rows)
+            rows.append(row)
+        return inputs
+
     def by_sha256(self, sha256: str | None, source: Source) -> list[int] | None:
-        """Rows made from the same bytes: of the same path if there are several, labelled ones
-        before failures and duplicates.
+        """Rows of the faces in the same bytes. If there are several such inputs: labelled ones
+        before failures and duplicates, then of the same path, then of the same SOURCE.
         """
         found = self._by_sha256.get(sha256 or "")
         if not found:
@@ -132,14 +143,15 @@ class _Index:
             key=lambda rows: (
                 self._status[rows[0]] not in labelled,
                 self._path[rows[0]] != source.path,
+                self._source[rows[0]] != source.source,
             ),
         )
 
     def by_path(self, source: Source) -> list[int] | None:
         """Rows of the same path: of the same SOURCE, or of the only one that has the path."""
-        same = self._inputs.get((source.source, source.path))
         found = self._by_path.get(source.path, [])
-        return same or (found[0] if len(found) == 1 else None)
+        same = [rows for rows in found if self._source[rows[0]] == source.source]
+        return next((rows[0] for rows in (same, found) if len(rows) == 1), None)
 
 
 def _owned(table: pa.Table, owners: list[tuple[Source, int]]) -> pa.Table:
@@ -152,10 +164,15 @@ def _owned(table: pa.Table, owners: list[tuple[Source, int]]) -> pa.Table:
         "source": pa.array([source.source for source in each], pa.string()),
         "path": pa.array([source.path for source in each], pa.string()),
         "size_bytes": pa.array([source.size_bytes for source in each], pa.int64()),
-        "modified_at": pa.array([source.modified_ns // 1000 for source in each], pa.int64()),
+        "modified_at": pa.array([_microseconds(source) for source in each], pa.int64()),
     }
     for name, column in columns.items():
         place = table.schema.get_field_index(name)
         field = table.schema.field(place)
         table = table.set_column(place, field, column.cast(field.type))
     return table
+
+
+def _microseconds(source: Source) -> int | None:
+    """Modification time as rows hold it: microseconds since 1970, UTC."""
+    return None if source.modified_ns is None else source.modified_ns // 1000

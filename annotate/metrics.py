@@ -7,8 +7,10 @@ is None, never NaN and never an exception.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,14 @@ DEFINITIONS = {
     " female_probability, the last includes 1; mean over faces of the bin's |mean"
     " female_probability - share labelled female|. Never below 0, so noise raises it: in"
     " small slices it and, more so, its interval lie too high",
+    "faces": "of whole photographs: what was found in the inputs with an age or a gender label;"
+    " null for crops",
+    "faces.searched": "labelled inputs that were searched for faces",
+    "faces.not_found": "of them, those without a face; they are listed among the faults",
+    "faces.not_found_share": "faces.not_found / faces.searched, with a 95 % Wilson interval",
+    "faces.several": "of them, those with more than one face; the face nearest the centre of the"
+    " picture is scored",
+    "faces.passed_over": "the other faces of those",
 }
 """What each figure means; written to `metrics.json` beside the figures."""
 
@@ -104,6 +114,19 @@ class GenderMetrics:
     def to_dict(self) -> dict[str, Any]:
         """By name, each as Metric.to_dict gives it."""
         return {field.name: getattr(self, field.name).to_dict() for field in fields(self)}
+
+
+def share(count: int, n: int) -> Metric:
+    """`count` of n as a share, 0 to 1, with its 95 % Wilson score interval.
+
+    For what may well be 0 of n, of which every resample says 0 again. Source: Wilson 1927.
+    """
+    if n == 0:
+        return Metric(None, None, None, 0)
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    middle = (count + z**2 / 2) / (n + z**2)
+    half = z * math.sqrt(count * (n - count) / n + z**2 / 4) / (n + z**2)
+    return Metric(count / n, max(0.0, middle - half), min(1.0, middle + half), n)
 
 
 def age_metrics(

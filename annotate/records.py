@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -97,26 +97,36 @@ FLAGS = ("small_face", "blurred", "grayscale", "edge", "uncertain")
 class Source:
     """One input of the plan.
 
-    key: its place in the plan, from 0. source, path: as written to the row, escaped where a
-    name is not UTF-8. location: the path that opens it. size_bytes, modified_ns: as the scan
-    saw it (nanoseconds since 1970, UTC). failure: why it cannot be opened, if the scan knows.
+    key: its place in the plan, from 0; that of their archive for its members. source, path: as
+    written to the row, escaped where a name is not UTF-8. location: the path that opens it, or
+    its archive. size_bytes, modified_ns: as the scan saw it, None where it could not (nanoseconds
+    since 1970, UTC). failure: why it cannot be opened, if that is known. data: the bytes of an
+    archive's member; None where they are to be read at `location`. is_archive: an item of the
+    plan that stands for its members; no worker ever sees it.
     """
 
     key: int
     source: str
     path: str
     location: bytes
-    size_bytes: int
-    modified_ns: int
+    size_bytes: int | None
+    modified_ns: int | None
     failure: Failure | None = None
+    data: bytes | None = field(default=None, repr=False)
+    is_archive: bool = False
 
 
 def modified_ns(status: os.stat_result) -> int:
-    """Modification time, ns since 1970, held to 64 bits: from 1677 to 2262.
+    """Modification time, ns since 1970, held to 64 bits.
 
     A file system may say anything, and a file of the year 9999 must not end a run.
     """
-    return max(-(2**63), min(status.st_mtime_ns, 2**63 - 1))
+    return held_ns(status.st_mtime_ns)
+
+
+def held_ns(time_ns: int) -> int:
+    """A time, ns since 1970, held to 64 bits: from 1677 to 2262."""
+    return max(-(2**63), min(time_ns, 2**63 - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +153,15 @@ class Facts:
 class Face:
     """A box in a picture. box: (x_min, y_min, x_max, y_max), pixels of the oriented picture.
 
-    score: detection score, 0 to 1, None for a crop. flags: remarks from the pixels.
+    score: detection score, 0 to 1, None for a crop. flags: remarks from the pixels. landmarks:
+    (x, y) in the same pixels of the eye on the picture's left, the other one, the tip of the
+    nose, the left and the right mouth corner; None for a crop.
     """
 
     box: tuple[float, float, float, float]
     score: float | None = None
     flags: tuple[str, ...] = ()
+    landmarks: tuple[tuple[float, float], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +178,9 @@ class Sample:
     failure: Failure | None = None
 
     def __post_init__(self) -> None:
+        if self.source.data is not None:
+            # A member's bytes are not sent back from the worker, nor kept until rows are made.
+            object.__setattr__(self, "source", replace(self.source, data=None))
         if len(self.faces) != len(self.pixels):
             raise ValueError(f"{len(self.faces)} faces but {len(self.pixels)} crops")
         if self.failure is not None and self.faces:
@@ -186,10 +202,10 @@ class Predictions:
     minor_probability: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            values = getattr(self, field.name)
+        for head in fields(self):
+            values = getattr(self, head.name)
             if values is not None and values.shape != self.age.shape:
-                raise ValueError(f"{field.name}: shape {values.shape}, age has {self.age.shape}")
+                raise ValueError(f"{head.name}: shape {values.shape}, age has {self.age.shape}")
 
     def __len__(self) -> int:
         return len(self.age)
@@ -202,16 +218,16 @@ class Predictions:
     def part(self, start: int, stop: int) -> Predictions:
         """Predictions start to stop - 1."""
         values: dict[str, Any] = {}
-        for field in fields(self):
-            whole = getattr(self, field.name)
-            values[field.name] = None if whole is None else whole[start:stop]
+        for head in fields(self):
+            whole = getattr(self, head.name)
+            values[head.name] = None if whole is None else whole[start:stop]
         return Predictions(**values)
 
     @staticmethod
     def concatenate(parts: Sequence[Predictions]) -> Predictions:
         """One Predictions of all parts, in order. At least one part, all of one model."""
         joined: dict[str, Any] = {}
-        for field in fields(Predictions):
-            columns = [getattr(part, field.name) for part in parts]
-            joined[field.name] = None if columns[0] is None else np.concatenate(columns)
+        for head in fields(Predictions):
+            columns = [getattr(part, head.name) for part in parts]
+            joined[head.name] = None if columns[0] is None else np.concatenate(columns)
         return Predictions(**joined)

@@ -53,7 +53,7 @@ def attributes_of(described: pa.Schema) -> dict[str, Any]:
     """The attributes that `schema` was given; empty where there are none or they are broken."""
     try:
         found = json.loads((described.metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

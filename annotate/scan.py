@@ -1,131 +1,30 @@
 """Scan: SOURCEs in, a frozen plan of inputs out, and a count of all that was passed over.
 
 Works on bytes paths throughout, since a file name on POSIX is bytes and need not be text. The
-plan is ordered by SOURCE and then by the bytes of the POSIX path, and keeps an input in about
-30 bytes beside its path, so that a million files cost tens of megabytes.
+plan is ordered by SOURCE and then by the bytes of the POSIX path.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import glob
 import hashlib
 import os
-import re
 import stat
-from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from functools import lru_cache
 
-from annotate.errors import AnnotateError, shown
-from annotate.records import Failure, Source, Status, modified_ns
+from annotate import listing
+from annotate.errors import AnnotateError
+from annotate.names import for_people, is_archive_name, split_archive
+from annotate.patterns import Pattern, Places
+from annotate.plan import Found, Plan
+from annotate.records import Failure, Status, modified_ns
+from annotate.selection import ScanOptions, Selection
 
-THUMBNAIL_FOLDERS = (
-    "@eaDir",
-    "@__thumb",
-    "#recycle",
-    "@Recycle",
-    "$RECYCLE.BIN",
-    "System Volume Information",
-    "__MACOSX",
-    "iPod Photo Cache",
-    "Thumbnails",
-    "thumbnails",
-    "*.lrdata",
-    "lost+found",
-)
-"""Folders of NAS systems and photo programs that hold copies, caches and waste."""
-
-_BACKSLASH = b"\\"
-_ESCAPE = re.compile(rb"\\(\\|x[0-9a-f]{2})")
-
-
-@dataclass(frozen=True, slots=True)
-class ScanOptions:
-    """What counts as an input. suffixes: lower case, with the dot. exclude: shell patterns that
-    are matched against the path relative to its SOURCE and against each of its components.
-    limit: stop after so many inputs.
-    """
-
-    suffixes: frozenset[str]
-    exclude: tuple[str, ...] = ()
-    default_excludes: bool = True
-    follow_links: bool = False
-    limit: int | None = None
-
-
-def escape(name: bytes) -> str:
-    r"""A name as text: `\` becomes `\\` and each byte that is not UTF-8 becomes `\xNN`."""
-    return name.replace(_BACKSLASH, _BACKSLASH * 2).decode("utf-8", "backslashreplace")
-
-
-def unescape(text: str) -> bytes:
-    """The name that `escape` was given."""
-
-    def restored(match: re.Match[bytes]) -> bytes:
-        code = match[1]
-        return _BACKSLASH if code == _BACKSLASH else bytes([int(code[1:], 16)])
-
-    return _ESCAPE.sub(restored, text.encode("utf-8"))
-
-
-def resolve(row: Mapping[str, Any]) -> str:
-    """The path that opens a row's file. row: anything with `source` and `path`."""
-    return os.fsdecode(os.path.join(unescape(row["source"]), unescape(row["path"])))
-
-
-class Plan(Sequence[Source]):
-    """The inputs of a run, in order, frozen once scanned; made of a few flat arrays."""
-
-    def __init__(self) -> None:
-        self._roots: list[bytes] = []
-        self._failures: dict[int, Failure] = {}
-        self._paths = bytearray()
-        self._ends = array("Q")
-        self._root_of = array("L")
-        self._sizes = array("q")
-        self._times = array("q")
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    @overload
-    def __getitem__(self, index: int) -> Source: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Source]: ...
-    def __getitem__(self, index: int | slice) -> Source | list[Source]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        key = index % len(self)
-        start = self._ends[key - 1] if key else 0
-        path = bytes(self._paths[start : self._ends[key]])
-        root = self._roots[self._root_of[key]]
-        return Source(
-            key=key,
-            source=escape(root),
-            path=escape(_posix(path)),
-            location=os.path.join(root, path),
-            size_bytes=self._sizes[key],
-            modified_ns=self._times[key],
-            failure=self._failures.get(key),
-        )
-
-    def _append(self, root: bytes, path: bytes, size: int, time_ns: int) -> None:
-        if not self._roots or self._roots[-1] != root:
-            self._roots.append(root)
-        self._paths += path
-        self._ends.append(len(self._paths))
-        self._root_of.append(len(self._roots) - 1)
-        self._sizes.append(size)
-        self._times.append(time_ns)
-
-    def _fail(self, failure: Failure) -> None:
-        """Mark the last input as one that cannot be opened."""
-        self._failures[len(self) - 1] = failure
+STDIN = "-"
+"""The SOURCE that is a list of paths on stdin. A file of that name is `./-`."""
 
 
 @dataclass
@@ -137,24 +36,19 @@ class Scan:
 
 
 def scan(sources: Sequence[str | os.PathLike[str]], options: ScanOptions) -> Scan:
-    """Find the inputs of SOURCEs: folders, files and glob patterns.
+    """Find the inputs of SOURCEs: folders, files, archives, glob patterns, `-` and a table.
 
-    Raises AnnotateError where a SOURCE does not exist.
+    Raises AnnotateError where a SOURCE does not exist, or a list cannot be read. What a list
+    names and is not there is an input that cannot be opened.
     """
-    scanner = _Scanner(options, several=len(sources) > 1)
-    for source in sources:
-        for root, path, size, time_ns, failure in scanner.inputs_of(os.fsencode(source)):
-            # Even the limit's last input is complete: the next one is only looked for after it.
-            if options.limit is not None and len(scanner.found.plan) >= options.limit:
-                return scanner.found
-            scanner.found.plan._append(root, path, size, time_ns)
-            if failure is not None:
-                scanner.found.plan._fail(failure)
+    is_list = options.table is not None or STDIN in sources
+    scanner = _Scanner(options, several=len(sources) > 1 or is_list)
+    for found in scanner.inputs(sources):
+        # Even the limit's last input is complete: the next one is only looked for after it.
+        if options.limit is not None and scanner.found.plan.files >= options.limit:
+            break
+        scanner.add(found)
     return scanner.found
-
-
-_Input = tuple[bytes, bytes, int, int, Failure | None]
-"""(root folder, path below it, size in bytes, modification time in ns, failure or None)."""
 
 
 class _Scanner:
@@ -166,74 +60,153 @@ class _Scanner:
         self._several = several
         # Digests instead of paths: as small for deep folders as for flat ones.
         self._seen: set[bytes] = set()
+        self._archives: dict[bytes, int] = {}
         self._folders: set[tuple[int, int]] = set()
-        self._patterns = tuple(pattern.rstrip("/") for pattern in options.exclude)
-        self._folder_patterns = THUMBNAIL_FOLDERS if options.default_excludes else ()
+        # Most inputs share their folder with others, though a list may name them in any order.
+        self._real_folder = lru_cache(1024)(os.path.realpath)
+        self._selection = Selection(options)
 
-    def inputs_of(self, source: bytes) -> Iterator[_Input]:
+    def inputs(self, sources: Sequence[str | os.PathLike[str]]) -> Iterator[Found]:
+        """The inputs of all SOURCEs, each once, then those of the table."""
+        for source in sources:
+            if source == STDIN:
+                entries = listing.on_stdin(null_separated=self.options.null_separated)
+                yield from self._listed(entries)
+            else:
+                yield from self._new(self._source(os.fsencode(source)))
+        if self.options.table is not None:
+            yield from self._listed(listing.in_table(self.options.table, self.options.column))
+
+    def add(self, found: Found) -> None:
+        """Put an input into the plan; a member goes to its archive, which is there once."""
+        plan = self.found.plan
+        if not found.is_archive or not self._several:
+            plan.append(found)
+            return
+        identity = self._identity(found.location)
+        if identity not in self._archives:
+            self._archives[identity] = len(plan)
+            plan.append(found)
+        elif not plan.want(self._archives[identity], found.member):
+            self._skip("listed twice")
+
+    def _listed(self, entries: Iterator[listing.Entry | str]) -> Iterator[Found]:
+        """The inputs of a list's entries; of one that names none, the reason is counted."""
+        for entry in entries:
+            if isinstance(entry, str):
+                self._skip(entry)
+            else:
+                yield from self._new(self._entry(entry))
+
+    def _new(self, items: Iterator[Found]) -> Iterator[Found]:
         """The inputs of one SOURCE, without those that an earlier SOURCE has given."""
         if not self._several:
-            yield from self._inputs_of(source)
+            yield from items
             return
-        folder, real_folder = b"", b""
         fresh: set[bytes] = set()
-        for item in self._inputs_of(source):
-            full = os.path.join(item[0], item[1])
-            if os.path.dirname(full) != folder:
-                folder = os.path.dirname(full)
-                real_folder = os.path.realpath(folder)
-            real = os.path.join(real_folder, os.path.basename(full))
-            if os.path.islink(full):
-                real = os.path.realpath(full)
-            identity = hashlib.blake2b(real, digest_size=16).digest()
+        for item in items:
+            if item.is_archive:  # these are told apart as they are added
+                yield item
+                continue
+            identity = self._identity(item.location)
             if identity in self._seen:
-                self.found.skipped["listed twice"] += 1
+                self._skip("listed twice")
                 continue
             fresh.add(identity)
             yield item
         self._seen |= fresh
 
-    def _inputs_of(self, source: bytes) -> Iterator[_Input]:
+    def _identity(self, path: bytes) -> bytes:
+        """What is the same for all paths that lead to a file."""
+        folder, name = os.path.split(path)
+        real = os.path.join(self._real_folder(folder), name)
+        if os.path.islink(path):
+            real = os.path.realpath(path)
+        return hashlib.blake2b(real, digest_size=16).digest()
+
+    def _source(self, source: bytes) -> Iterator[Found]:
+        """The inputs of a SOURCE of the command line."""
         if not source:
             raise AnnotateError("a SOURCE is empty: expected a folder, a file or a pattern")
         absolute = os.path.abspath(source)
         try:
             status = os.stat(absolute)
         except (OSError, ValueError) as error:
-            if glob.has_magic(source):
+            if (member := split_archive(absolute)) is not None:
+                yield from self._member(*member)
+            elif glob.has_magic(source):
                 yield from self._glob(absolute)
+            elif isinstance(error, PermissionError) or os.path.islink(absolute):
+                yield Found(*os.path.split(absolute), failure=_unreadable(error))
+            else:
+                raise AnnotateError(f"no such file or folder: {for_people(source)}") from error
+            return
+        yield from self._existing(absolute, status)
+
+    def _entry(self, entry: listing.Entry) -> Iterator[Found]:
+        """The inputs of an entry of a list. Its name is taken as it is: no pattern."""
+        if entry.root is not None:
+            path = os.path.join(entry.root, entry.path)
+            if entry.member is not None:
+                yield from self._member(path, entry.member)
                 return
-            if isinstance(error, PermissionError) or os.path.islink(absolute):
-                yield (*_split(absolute), 0, 0, _unreadable(error))
-                return
-            raise AnnotateError(f"no such file or folder: {_named(source)}") from error
-        if stat.S_ISDIR(status.st_mode):
-            yield from self._walk(absolute)
-        elif stat.S_ISREG(status.st_mode):
-            yield (*_split(absolute), status.st_size, modified_ns(status), None)
+            root, below = entry.root, entry.path
         else:
-            failure = Failure(Status.UNREADABLE, "not a regular file")
-            yield (*_split(absolute), 0, modified_ns(status), failure)
+            path = os.path.abspath(entry.path)
+            root, below = os.path.split(path)
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError) as error:
+            if entry.root is None and (member := split_archive(path)) is not None:
+                yield from self._member(*member)
+            else:
+                yield Found(root, below, failure=_unreadable(error))
+            return
+        if stat.S_ISREG(status.st_mode) and not is_archive_name(path):
+            yield Found(root, below, status.st_size, modified_ns(status))
+        else:
+            yield from self._existing(os.path.abspath(path), status)
 
-    def _glob(self, pattern: bytes) -> Iterator[_Input]:
-        """What a pattern matches, below the deepest folder that it names without wildcards.
+    def _existing(self, path: bytes, status: os.stat_result) -> Iterator[Found]:
+        """The inputs of a folder, file or archive that was named. path: absolute."""
+        root, name = os.path.split(path)
+        if stat.S_ISDIR(status.st_mode):
+            yield from self._walk(path)
+        elif stat.S_ISREG(status.st_mode):
+            is_archive = is_archive_name(path)
+            yield Found(root, name, status.st_size, modified_ns(status), is_archive=is_archive)
+        else:
+            yield Found(root, name, failure=Failure(Status.UNREADABLE, "not a regular file"))
 
-        Not by the glob module, which follows linked folders, into loops too.
-        """
+    def _member(self, archive: bytes, member: bytes) -> Iterator[Found]:
+        """The one member that was named of an archive."""
+        root, name = os.path.split(archive)
+        try:
+            status = os.stat(archive)
+        except (OSError, ValueError):  # its rows will say so when the run comes to it
+            yield Found(root, name, is_archive=True, member=member)
+            return
+        size, time_ns = status.st_size, modified_ns(status)
+        yield Found(root, name, size, time_ns, is_archive=True, member=member)
+
+    def _glob(self, pattern: bytes) -> Iterator[Found]:
+        """What a pattern matches, below the deepest folder that it names without wildcards."""
         base = pattern
         while glob.has_magic(base):
             base = os.path.dirname(base)
         below = os.fsdecode(pattern[len(base) :]).strip(os.sep)
-        walked = _Pattern(below.split(os.sep))
+        walked = Pattern(below.split(os.sep))
         if not os.path.isdir(base):
-            raise AnnotateError(f"no file matches {_named(pattern)}: no folder {_named(base)}")
+            raise AnnotateError(
+                f"no file matches {for_people(pattern)}: no folder {for_people(base)}"
+            )
         yield from self._walk(base, walked)
         if not walked.has_matched:
-            raise AnnotateError(f"no file matches {_named(pattern)}")
+            raise AnnotateError(f"no file matches {for_people(pattern)}")
 
-    def _walk(self, root: bytes, pattern: _Pattern | None = None) -> Iterator[_Input]:
+    def _walk(self, root: bytes, pattern: Pattern | None = None) -> Iterator[Found]:
         """The inputs below a folder, without recursion, so that depth has no limit."""
-        pattern = pattern or _Pattern([])
+        pattern = pattern or Pattern([])
         stack = [(iter([b""]), pattern.start)]
         while stack:
             entries, places = stack[-1]
@@ -241,18 +214,19 @@ class _Scanner:
             if path is None:
                 stack.pop()
             elif path and not path.endswith(b"/"):
-                yield from self._entry(root, path, os.path.join(root, path))
+                is_named = pattern.names(places, os.path.basename(path))
+                yield from self._file(root, path, is_named=is_named)
             else:
                 if path:
                     places = pattern.step(places, os.path.basename(path[:-1]))
                 listed = self._list(root, path, pattern, places)
                 if isinstance(listed, Failure):
-                    yield root, path or b".", 0, 0, listed
+                    yield Found(root, path or b".", failure=listed)
                 else:
                     stack.append((iter(listed), places))
 
     def _list(
-        self, root: bytes, path: bytes, pattern: _Pattern, places: _Places
+        self, root: bytes, path: bytes, pattern: Pattern, places: Places
     ) -> list[bytes] | Failure:
         """The entries of a folder that a pattern leads to, in order, folders with a final slash;
         or why it cannot be listed.
@@ -262,8 +236,8 @@ class _Scanner:
         try:
             if self.options.follow_links and not self._first_visit(full):
                 return []
-            with os.scandir(full) as listing:
-                for entry in listing:
+            with os.scandir(full) as folder:
+                for entry in folder:
                     reached = pattern.step(places, entry.name)
                     is_folder = _is_folder(entry)
                     if is_folder and reached and self._is_walked(entry, path):
@@ -280,98 +254,47 @@ class _Scanner:
         status = os.stat(folder)
         identity = (status.st_dev, status.st_ino)
         if identity in self._folders:
-            self.found.skipped["folder reached twice"] += 1
+            self._skip("folder reached twice")
             return False
         self._folders.add(identity)
         return True
 
     def _is_walked(self, entry: os.DirEntry[bytes], path: bytes) -> bool:
         """Whether a folder is to be walked; one that is not is counted."""
-        name = os.fsdecode(entry.name)
-        if name.startswith("."):
-            self.found.skipped["hidden"] += 1
-        elif any(fnmatch.fnmatchcase(name, pattern) for pattern in self._folder_patterns):
-            self.found.skipped["thumbnail or system folder"] += 1
-        elif self._is_excluded(path + entry.name):
-            self.found.skipped["excluded"] += 1
-        elif entry.is_symlink() and not self.options.follow_links:
-            self.found.skipped["linked folder"] += 1
+        reason = self._selection.why_not_folder(path + entry.name)
+        if reason is None and entry.is_symlink() and not self.options.follow_links:
+            reason = "linked folder"
+        if reason is not None:
+            self._skip(reason)
+        return reason is None
+
+    def _file(self, root: bytes, path: bytes, *, is_named: bool) -> Iterator[Found]:
+        """The input that a file below a folder is, or nothing, with the reason counted.
+
+        is_named: the file was asked for, and not only a folder above it.
+        """
+        is_archive = is_archive_name(path)
+        reason = self._selection.why_not_file(path)
+        if is_archive and reason == "not an image":
+            reason = None if is_named else "archive (not named as a SOURCE)"
+        if reason is not None:
+            self._skip(reason)
+            return
+        full = os.path.join(root, path)
+        try:
+            status = os.stat(full)
+        except OSError as error:
+            yield Found(root, path, failure=_unreadable(error))
+            return
+        if not stat.S_ISREG(status.st_mode):
+            self._skip("not a regular file")
+        elif is_archive:
+            yield from self._existing(full, status)
         else:
-            return True
-        return False
+            yield Found(root, path, status.st_size, modified_ns(status))
 
-    def _entry(self, root: bytes, path: bytes, full: bytes) -> Iterator[_Input]:
-        """The input that a directory entry is, or nothing, with the reason counted."""
-        name = os.path.basename(path)
-        suffix = os.path.splitext(name)[1].lower()
-        if name.startswith(b"."):
-            self.found.skipped["hidden"] += 1
-        elif self._is_excluded(path):
-            self.found.skipped["excluded"] += 1
-        elif suffix.decode("ascii", "replace") not in self.options.suffixes:
-            self.found.skipped["not an image"] += 1
-        else:
-            try:
-                status = os.stat(full)
-            except OSError as error:
-                yield root, path, 0, 0, _unreadable(error)
-                return
-            if stat.S_ISREG(status.st_mode):
-                yield root, path, status.st_size, modified_ns(status), None
-            else:
-                self.found.skipped["not a regular file"] += 1
-
-    def _is_excluded(self, path: bytes) -> bool:
-        if not self._patterns:
-            return False
-        text = os.fsdecode(_posix(path))  # as patterns come from the command line
-        return any(
-            fnmatch.fnmatchcase(text, pattern) or fnmatch.fnmatchcase(part, pattern)
-            for pattern in self._patterns
-            for part in text.split("/")
-        )
-
-
-_Places = frozenset[int]
-"""How far into a pattern a path has come: indexes of the parts that may come next."""
-
-
-class _Pattern:
-    """A glob pattern, matched part by part while walking; without parts it matches everything.
-
-    parts: shell patterns of one path component each, `**` for any number of folders. What lies
-    below a folder that matches, matches.
-    """
-
-    def __init__(self, parts: Sequence[str]) -> None:
-        self._parts = parts
-        self.has_matched = False
-        self.start = self._closed({0})
-
-    def step(self, places: _Places, name: bytes) -> _Places:
-        """The places after one more path component; empty where nothing can match any more."""
-        if len(self._parts) in places:
-            return places
-        text = os.fsdecode(name)
-        reached: set[int] = set()
-        for place in places:
-            if self._parts[place] == "**":
-                reached.add(place)
-            elif fnmatch.fnmatchcase(text, self._parts[place]):
-                reached.add(place + 1)
-        return self._closed(reached)
-
-    def ends_at(self, places: _Places) -> bool:
-        """Whether a path that has come to these places matches."""
-        return len(self._parts) in places
-
-    def _closed(self, places: set[int]) -> _Places:
-        """Places, and those behind a `**`, which may also stand for no folder at all."""
-        for place, part in enumerate(self._parts):
-            if place in places and part == "**":
-                places.add(place + 1)
-        self.has_matched |= len(self._parts) in places
-        return frozenset(places)
+    def _skip(self, reason: str) -> None:
+        self.found.skipped[reason] += 1
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:
@@ -381,20 +304,6 @@ def _is_folder(entry: os.DirEntry[bytes]) -> bool:
         return False
 
 
-def _split(path: bytes) -> tuple[bytes, bytes]:
-    folder, name = os.path.split(path)
-    return folder, name
-
-
-def _posix(path: bytes) -> bytes:
-    return path if os.sep == "/" else path.replace(os.fsencode(os.sep), b"/")
-
-
 def _unreadable(error: Exception, what: str = "") -> Failure:
     reason = getattr(error, "strerror", None) or "invalid path"
     return Failure(Status.UNREADABLE, f"{what}: {reason}" if what else reason)
-
-
-def _named(path: bytes) -> str:
-    """A path for a message: printable, on one line."""
-    return shown(escape(path), 300, quote=False)

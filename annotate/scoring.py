@@ -1,7 +1,7 @@
 """Scoring: rows and labels in, labelled rows and figures out. No files are touched.
 
-One face an input is scored: the one nearest the centre of the picture. Every input is either
-scored or counted under the reason why it is not.
+One face an input is scored: the one nearest the centre of the picture, as `central_faces` has
+it. Every input is either scored or counted under the reason why it is not.
 """
 
 from __future__ import annotations
@@ -12,23 +12,31 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from annotate.central_faces import (
+    FaceCounts,
+    Flags,
+    floats,
+    standing_rows,
+    were_searched,
+)
 from annotate.labels import Fault, Label, LabelSet
-from annotate.metrics import RESAMPLES, Floats
+from annotate.metrics import RESAMPLES, Floats, Integers
 from annotate.records import Status
 from annotate.rows import attributes_of, with_metadata
 from annotate.slices import Pairs, Slice, all_slices, score_slice
 
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
-LABEL_FIELDS = (
+REPORT_FIELDS = (
     pa.field("label_age", pa.float32()),
     pa.field("label_gender", _DICTIONARY),
     pa.field("label_race", _DICTIONARY),
     pa.field("label_source", _DICTIONARY),
+    pa.field("scored", pa.bool_()),
 )
-"""Columns that a report's `predictions.parquet` has beside those of records.COLUMNS."""
+"""Columns that a report's `predictions.parquet` has beside those of records.COLUMNS. `scored`:
+whether a figure rests on the row."""
 
 NO_LABEL = "no_label"
 NO_PREDICTION = "no_prediction"
@@ -72,9 +80,10 @@ class TrainingOverlap:
 class Scores:
     """What the rows are worth.
 
-    table: all rows, with LABEL_FIELDS filled for the row of each input that stands for it.
+    table: all rows, with REPORT_FIELDS; labels are in the row of each input that stands for it.
     by_status: inputs by status. labelled: scored inputs by "age", "gender" and "race" label.
-    not_scored: inputs by reason; with `scored` it sums to `inputs`. faults: "label_conflict".
+    not_scored: inputs by reason; with `scored` it sums to `inputs`. faults: "no_face" and
+    "label_conflict". faces: None for crops.
     not_trained_on: figures of the images that are new to the model, where only some are.
     """
 
@@ -84,6 +93,7 @@ class Scores:
     scored: int
     labelled: Mapping[str, int]
     not_scored: Mapping[str, int]
+    faces: FaceCounts | None
     faults: tuple[Fault, ...]
     duplicates: DuplicateContent
     training: TrainingOverlap
@@ -105,40 +115,33 @@ def score(
     table: rows of one SOURCE, as the pipeline makes them. parts: first HASH_DIGITS digits of an
     image's SHA-256 -> its part in the model's training; None or empty where that is not known.
     """
-    names: list[str] = table.column("path").to_pylist()
-    statuses: list[str] = table.column("status").to_pylist()
-    sha256: list[str | None] = table.column("sha256").to_pylist()
-    rows = _standing_rows(table, names)
-    of_rows = [labels.labels.get(names[row], _NO_LABEL) for row in rows]
-    pairs = _pairs(table, rows, of_rows)
+    inputs = _inputs(table, labels)
+    pairs = _pairs(table, inputs)
     has_age = np.isfinite(pairs.age_label) & np.isfinite(pairs.age)
     has_gender = np.isfinite(pairs.female_label) & np.isfinite(pairs.female_probability)
     has_gender &= np.isfinite(pairs.female)
     scored = has_age | has_gender
-    reasons = _reasons(
-        [names[row] for row in rows], [statuses[row] for row in rows], of_rows, labels
-    )
-    hashes = [sha256[row] for row in rows]
-    faults, duplicates = _duplicate_content([names[row] for row in rows], hashes, of_rows)
-    training, trained_on = _training_overlap(hashes, parts or {}, scored)
+    chosen = pairs.take(scored)
+    conflicts, duplicates = _duplicate_content(inputs)
+    training, trained_on = _training_overlap(inputs.sha256, parts or {}, scored)
     new = scored & ~trained_on
     not_trained_on = None
     if 0 < new.sum() < scored.sum():
         where = {"trained_on": "no"}
         not_trained_on = score_slice(pairs.take(new), where, resamples=resamples, seed=seed)
-    chosen = pairs.take(scored)
     return Scores(
-        table=_with_labels(table, rows, of_rows, labels.source),
-        inputs=len(rows),
-        by_status=dict(Counter(statuses[row] for row in rows)),
+        table=_with_report_fields(table, inputs, scored, labels.source),
+        inputs=len(inputs.rows),
+        by_status=dict(Counter(inputs.statuses)),
         scored=int(scored.sum()),
         labelled={
             "age": int(has_age.sum()),
             "gender": int(has_gender.sum()),
             "race": int((chosen.race != "").sum()),
         },
-        not_scored=dict(Counter(r for r, yes in zip(reasons, scored, strict=True) if not yes)),
-        faults=faults,
+        not_scored=_not_scored(inputs, labels, scored),
+        faces=_face_counts(table, inputs),
+        faults=(*_without_face(table, inputs), *conflicts),
         duplicates=duplicates,
         training=training,
         overall=score_slice(chosen, {}, resamples=resamples, seed=seed),
@@ -147,41 +150,58 @@ def score(
     )
 
 
-def _numbers(table: pa.Table, name: str) -> Floats:
-    """A numeric column as float64, NaN for null."""
-    return np.asarray(
-        table.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64
+@dataclass(frozen=True)
+class _Inputs:
+    """What is known of each input: I entries, in the order of the rows.
+
+    rows: int64 (I,), the row that stands for it. faces: int64 (I,), how many it has.
+    """
+
+    rows: Integers
+    faces: Integers
+    names: list[str]
+    statuses: list[str]
+    sha256: list[str | None]
+    labels: list[Label]
+
+    @property
+    def is_labelled(self) -> Flags:
+        """Whether there is a label to score; (I,)."""
+        found = [label.age is not None or label.gender is not None for label in self.labels]
+        return np.array(found, np.bool_)
+
+    def are(self, status: Status) -> Flags:
+        """Which inputs have a status; (I,)."""
+        return np.array([found == status for found in self.statuses], np.bool_)
+
+
+def _inputs(table: pa.Table, labels: LabelSet) -> _Inputs:
+    standing = standing_rows(table)
+    taken = table.select(["path", "status", "sha256"]).take(pa.array(standing.rows))
+    names = taken.column("path").to_pylist()
+    return _Inputs(
+        rows=standing.rows,
+        faces=standing.faces,
+        names=names,
+        statuses=taken.column("status").to_pylist(),
+        sha256=taken.column("sha256").to_pylist(),
+        labels=[labels.labels.get(name, _NO_LABEL) for name in names],
     )
 
 
-def _standing_rows(table: pa.Table, names: list[str]) -> list[int]:
-    """For each input, in order, the row of the face nearest the centre of its picture.
-
-    Of two that are equally near the first; of an input without faces its only row.
-    """
-    across = (_numbers(table, "x_min") + _numbers(table, "x_max") - _numbers(table, "width")) / 2
-    down = (_numbers(table, "y_min") + _numbers(table, "y_max") - _numbers(table, "height")) / 2
-    distance = np.nan_to_num(np.hypot(across, down), nan=np.inf)
-    nearest: dict[str, int] = {}
-    for row, name in enumerate(names):
-        best = nearest.setdefault(name, row)
-        if distance[row] < distance[best]:
-            nearest[name] = row
-    return list(nearest.values())
-
-
-def _pairs(table: pa.Table, rows: list[int], labels: list[Label]) -> Pairs:
-    """Labels and predictions of the standing rows; predictions that are not finite are NaN."""
-    standing = table.take(pa.array(rows, pa.int64()))
+def _pairs(table: pa.Table, inputs: _Inputs) -> Pairs:
+    """Labels and predictions of the inputs; NaN where a prediction is not finite, or of no face."""
+    standing = table.take(pa.array(inputs.rows))
+    is_face = inputs.are(Status.OK)
     codes = {"female": 1.0, "male": 0.0}
     nan = float("nan")
 
     def column(name: str) -> Floats:
-        values = _numbers(standing, name)
-        return np.where(np.isfinite(values), values, np.nan)
+        values = floats(standing, name)
+        return np.where(np.isfinite(values) & is_face, values, np.nan)
 
-    ages = [nan if label.age is None else label.age for label in labels]
-    genders = [codes.get(label.gender or "", nan) for label in labels]
+    ages = [nan if label.age is None else label.age for label in inputs.labels]
+    genders = [codes.get(label.gender or "", nan) for label in inputs.labels]
     guesses = [codes.get(gender or "", nan) for gender in standing.column("gender").to_pylist()]
     return Pairs(
         # Scored as it is written: label_age is float32.
@@ -192,32 +212,58 @@ def _pairs(table: pa.Table, rows: list[int], labels: list[Label]) -> Pairs:
         female_label=np.array(genders, dtype=np.float64),
         female=np.array(guesses, dtype=np.float64),
         female_probability=column("female_probability"),
-        race=np.array([label.race or "" for label in labels], dtype=np.str_),
+        race=np.array([label.race or "" for label in inputs.labels], dtype=np.str_),
     )
 
 
-def _reasons(
-    names: list[str], statuses: list[str], of_rows: list[Label], labels: LabelSet
-) -> list[str]:
-    """For each input why it is not scored, if it is not."""
+def _not_scored(inputs: _Inputs, labels: LabelSet, scored: Flags) -> dict[str, int]:
+    """Inputs that are not scored, by the reason why."""
     by_path = {f.path: f.kind for f in reversed(labels.faults) if f.kind in _NOT_SCORED}
-    reasons = []
-    for name, status, label in zip(names, statuses, of_rows, strict=True):
+    reasons: Counter[str] = Counter()
+    for index in np.flatnonzero(~scored):
+        status, label = inputs.statuses[index], inputs.labels[index]
         if status != Status.OK:
-            reasons.append(status)
+            reasons[status] += 1
         elif label.age is None and label.gender is None:
-            reasons.append(by_path.get(name, NO_LABEL))
+            reasons[by_path.get(inputs.names[index], NO_LABEL)] += 1
         else:
-            reasons.append(NO_PREDICTION)
-    return reasons
+            reasons[NO_PREDICTION] += 1
+    return dict(reasons)
 
 
-def _duplicate_content(
-    names: list[str], sha256: list[str | None], labels: list[Label]
-) -> tuple[tuple[Fault, ...], DuplicateContent]:
+def _face_counts(table: pa.Table, inputs: _Inputs) -> FaceCounts | None:
+    """What detection found in the labelled inputs; None for crops."""
+    if not were_searched(table):
+        return None
+    labelled = inputs.is_labelled
+    found, missed = labelled & inputs.are(Status.OK), labelled & inputs.are(Status.NO_FACE)
+    return FaceCounts(
+        searched=int((found | missed).sum()),
+        not_found=int(missed.sum()),
+        several=int((inputs.faces[found] > 1).sum()),
+        passed_over=int((inputs.faces[found] - 1).sum()),
+    )
+
+
+def _without_face(table: pa.Table, inputs: _Inputs) -> list[Fault]:
+    """A fault for each labelled input in which no face was found."""
+    missed = np.flatnonzero(inputs.are(Status.NO_FACE) & inputs.is_labelled)
+    sizes = table.select(["width", "height"]).take(pa.array(inputs.rows[missed])).to_pylist()
+    return [
+        Fault("no_face", inputs.names[index], _size_text(size["width"], size["height"]))
+        for index, size in zip(missed, sizes, strict=True)
+    ]
+
+
+def _size_text(width: int | None, height: int | None) -> str:
+    return "no face found" if width is None else f"no face found in {width} x {height} px"
+
+
+def _duplicate_content(inputs: _Inputs) -> tuple[list[Fault], DuplicateContent]:
     """Groups of byte-identical files, and a fault for each group whose labels disagree."""
+    names, labels = inputs.names, inputs.labels
     groups: dict[str, list[int]] = {}
-    for index, digest in enumerate(sha256):
+    for index, digest in enumerate(inputs.sha256):
         if digest is not None:
             groups.setdefault(digest, []).append(index)
     several = [group for group in groups.values() if len(group) > 1]
@@ -235,7 +281,7 @@ def _duplicate_content(
             others = "; ".join(names[index] for index in group[1:])
             detail = f"{said}; same bytes as {others}"
             faults.append(Fault("label_conflict", names[group[0]], detail))
-    return tuple(faults), DuplicateContent(
+    return faults, DuplicateContent(
         groups=len(several),
         files=sum(map(len, several)),
         age_conflicts=conflicts["age"],
@@ -251,8 +297,8 @@ def _distinct(values: list[Any]) -> list[str]:
 
 
 def _training_overlap(
-    sha256: list[str | None], parts: Mapping[str, str], scored: npt.NDArray[np.bool_]
-) -> tuple[TrainingOverlap, npt.NDArray[np.bool_]]:
+    sha256: list[str | None], parts: Mapping[str, str], scored: Flags
+) -> tuple[TrainingOverlap, Flags]:
     """How many inputs the model met, and for each input whether its weights were fitted to it."""
     met = [parts.get(digest[:HASH_DIGITS]) if digest else None for digest in sha256]
     trained_on = np.array([part == "train" for part in met], dtype=np.bool_)
@@ -267,15 +313,19 @@ def _training_overlap(
     return overlap, trained_on
 
 
-def _with_labels(table: pa.Table, rows: list[int], labels: list[Label], source: str) -> pa.Table:
-    """The table with LABEL_FIELDS, filled in the standing rows, null in all others."""
-    columns: dict[str, list[Any]] = {f.name: [None] * table.num_rows for f in LABEL_FIELDS}
-    for row, label in zip(rows, labels, strict=True):
+def _with_report_fields(table: pa.Table, inputs: _Inputs, scored: Flags, source: str) -> pa.Table:
+    """The table with REPORT_FIELDS: labels in the standing rows, null in all others."""
+    columns: dict[str, list[Any]] = {f.name: [None] * table.num_rows for f in REPORT_FIELDS}
+    columns["scored"] = [False] * table.num_rows
+    for row, label, is_scored in zip(
+        inputs.rows.tolist(), inputs.labels, scored.tolist(), strict=True
+    ):
         columns["label_age"][row] = label.age
         columns["label_gender"][row] = label.gender
         columns["label_race"][row] = label.race
         columns["label_source"][row] = None if label == _NO_LABEL else source
-    for field in LABEL_FIELDS:
+        columns["scored"][row] = is_scored
+    for field in REPORT_FIELDS:
         plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         table = table.append_column(field, pa.array(columns[field.name], plain).cast(field.type))
     described = with_metadata(table.schema, attributes_of(table.schema))

@@ -10,8 +10,9 @@ from annotate.records import Status
 
 @dataclass
 class Summary:
-    """What a run did. inputs: of the plan. by_status: inputs by status, sums to `inputs` once the
-    run is complete. rows: faces and inputs without one. skipped: directory entries by reason.
+    """What a run did. inputs: those known so far; archives tell what is in them as they are read.
+    by_status: inputs by status, sums to `inputs` once the run is complete. rows: faces and inputs
+    without one. skipped: entries of folders, archives and lists by reason.
     """
 
     inputs: int = 0

@@ -13,8 +13,8 @@ import queue
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import active_children, resource_tracker
 from typing import Any, Generic, TypeVar
 
@@ -28,6 +28,15 @@ from annotate.errors import AnnotateError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+WINDOW_BYTES = 64 * 2**20
+WINDOW_BYTES_PER_WORKER = 16 * 2**20
+"""A window is full once its items carry the larger of the two: enough for all workers to be busy
+with photographs of 5 MB that came out of an archive."""
+
+TASKS_PER_WORKER = 4
+"""Tasks that a window which is full of large items is cut into for each worker, if it has as many
+items, so that all workers end at about the same time."""
 
 STUCK_S = 5.0
 """A worker that has been dead for so long without loky noticing has left it stuck."""
@@ -73,20 +82,25 @@ def _run_chunk(
 class OrderedMap(Generic[Item, Result]):
     """Iterate over `function(item)` for each item, in order. Use as a context manager.
 
-    function: picklable. on_crash: the result for an item that ends its process.
-    workers: processes. window: items in flight at a time; at most three windows of results
-    exist at once: being made, waiting, and with the consumer. chunk: items a task.
+    function: picklable. items: iterated in another thread, one window ahead of the workers.
+    on_crash: the result for an item that ends its process. workers: processes. window: items in
+    flight at a time; at most three windows of results exist at once: being made, waiting, and
+    with the consumer. chunk: items a task. weight: bytes that an item carries; a window is full
+    once its items carry a fixed number, the last one however large. stop_items: called when the
+    map is left before its end, to end an iteration that takes long for its next item.
     """
 
     def __init__(
         self,
         function: Callable[[Item], Result],
-        items: Sequence[Item],
+        items: Iterable[Item],
         *,
         on_crash: Callable[[Item], Result],
         workers: int,
         window: int,
         chunk: int,
+        weight: Callable[[Item], int] = lambda item: 0,
+        stop_items: Callable[[], None] = lambda: None,
     ) -> None:
         self._function = function
         self._items = items
@@ -95,9 +109,13 @@ class OrderedMap(Generic[Item, Result]):
         # is therefore a pool of two that is given one task at a time.
         self._processes = max(2, workers)
         self._window = window
+        self._window_bytes = max(WINDOW_BYTES, WINDOW_BYTES_PER_WORKER * workers)
         self._chunk = window if workers == 1 else chunk
+        self._weight = weight
+        self._stop_items = stop_items
         self._identity = uuid.uuid4().hex
         self._parallel: Parallel | None = None
+        self._is_running = False
         self._results: queue.Queue[list[Result] | BaseException | None] = queue.Queue(maxsize=1)
         self._stop = threading.Event()
         self._has_ended = False
@@ -109,6 +127,7 @@ class OrderedMap(Generic[Item, Result]):
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        self._stop_items()
         while not self._has_ended and self._thread.is_alive():
             # What is in flight may take minutes, and nobody waits for it any more.
             _stop_workers()
@@ -129,7 +148,8 @@ class OrderedMap(Generic[Item, Result]):
             try:
                 return self._results.get(timeout=STUCK_S)
             except queue.Empty:
-                is_stuck = _has_dead_worker()
+                # While items are awaited no worker is, and the pool may not be there yet.
+                is_stuck = self._is_running and _has_dead_worker()
             if is_stuck and was_stuck:
                 _break_pool()
             was_stuck = is_stuck
@@ -138,12 +158,34 @@ class OrderedMap(Generic[Item, Result]):
         """The prefetching thread: fill the queue with windows, then with None or an error."""
         try:
             _block_interrupts()
-            items = enumerate(self._items)
-            while (window := list(islice(items, self._window))) and not self._stop.is_set():
-                self._put(self._run_window(window))
+            # Items may come out of an archive: the next ones are read while these are decoded.
+            with (
+                contextlib.closing(self._windows()) as windows,
+                ThreadPoolExecutor(1, thread_name_prefix="read") as reader,
+            ):
+                try:
+                    ahead = reader.submit(next, windows, None)
+                    while (window := ahead.result()) is not None and not self._stop.is_set():
+                        ahead = reader.submit(next, windows, None)
+                        self._put(self._run_window(window))
+                finally:
+                    self._stop_items()  # else a failure would wait for the next window
             self._put(None)
         except BaseException as error:
             self._put(error)
+
+    def _windows(self) -> Generator[list[tuple[int, Item]], None, None]:
+        """The items with their numbers, as many together as are decoded together."""
+        window: list[tuple[int, Item]] = []
+        carried = 0
+        for key, item in enumerate(self._items):
+            window.append((key, item))
+            carried += self._weight(item)
+            if len(window) >= self._window or carried >= self._window_bytes:
+                yield window
+                window, carried = [], 0
+        if window:
+            yield window
 
     def _put(self, value: list[Result] | BaseException | None) -> None:
         while not self._stop.is_set():
@@ -158,7 +200,8 @@ class OrderedMap(Generic[Item, Result]):
                 return
 
     def _run_window(self, window: list[tuple[int, Item]]) -> list[Result]:
-        chunks = [window[i : i + self._chunk] for i in range(0, len(window), self._chunk)]
+        size = self._chunk_size(len(window))
+        chunks = [window[i : i + size] for i in range(0, len(window), size)]
         try:
             return self._run(chunks)
         except _DEAD_WORKER:
@@ -175,6 +218,12 @@ class OrderedMap(Generic[Item, Result]):
                 results.append(self._on_crash(item))
         self._discard()
         return results
+
+    def _chunk_size(self, items: int) -> int:
+        """Items a task. A window that is full of large items has few, and all are to be busy."""
+        if items == self._window or self._chunk == self._window:
+            return self._chunk
+        return max(1, min(self._chunk, items // (TASKS_PER_WORKER * self._processes)))
 
     def _run(self, chunks: list[list[tuple[int, Item]]]) -> list[Result]:
         """Run chunks on the pool, and check that each result is the one asked for."""
@@ -193,7 +242,11 @@ class OrderedMap(Generic[Item, Result]):
             )
             for chunk in chunks
         )
-        found = [pair for chunk in self._parallel(tasks) for pair in chunk]
+        self._is_running = True
+        try:
+            found = [pair for chunk in self._parallel(tasks) for pair in chunk]
+        finally:
+            self._is_running = False
         if self._stop.is_set():
             return []
         if [key for key, _ in found] != [key for chunk in chunks for key, _ in chunk]:

@@ -18,7 +18,7 @@ from tests.conftest import FAKE_SIZE_PX, ROOT, draw
 
 
 def test_run_gives_the_rows_as_a_frame(faces: Path, fake_model: Model, tmp_path: Path) -> None:
-    frame = annotate.run(faces, model=fake_model, workers=2)
+    frame = annotate.run(faces, faces="crop", model=fake_model, workers=2)
     assert list(frame.columns) == [column.name for column in COLUMNS]
     assert len(frame) == 20
     assert frame["age"].tolist() == pytest.approx(
@@ -29,14 +29,19 @@ def test_run_gives_the_rows_as_a_frame(faces: Path, fake_model: Model, tmp_path:
     assert frame.groupby("gender", observed=True)["age"].describe().loc["male", "count"] == 7
     from annotate.pipeline import RunConfig, prepare, write
 
-    write(prepare(RunConfig((str(faces),)), model=fake_model), str(tmp_path / "x.parquet"))
+    write(
+        prepare(RunConfig((str(faces),), faces="crop"), model=fake_model),
+        str(tmp_path / "x.parquet"),
+    )
     pd.testing.assert_frame_equal(annotate.read(tmp_path / "x.parquet"), frame)
     assert annotate.read(tmp_path / "x.parquet").attrs == frame.attrs
 
 
 def test_sources_may_be_several_and_of_any_kind(faces: Path, fake_model_folder: Path) -> None:
     sources = [faces / "03.png", str(faces / "0[12].png")]
-    frame = annotate.run(sources, model=str(fake_model_folder), batch_size=2, exclude=("02*",))
+    frame = annotate.run(
+        sources, faces="crop", model=str(fake_model_folder), batch_size=2, exclude=("02*",)
+    )
     assert frame["path"].tolist() == ["03.png", "01.png"]
     assert [annotate.resolve(row) for _, row in frame.iterrows()] == [
         str(faces / "03.png"),
@@ -46,7 +51,7 @@ def test_sources_may_be_several_and_of_any_kind(faces: Path, fake_model_folder: 
 
 def test_failures_are_rows_not_exceptions(tmp_path: Path, fake_model: Model) -> None:
     (tmp_path / "bad.png").write_bytes(b"no")
-    frame = annotate.run(tmp_path, model=fake_model)
+    frame = annotate.run(tmp_path, faces="crop", model=fake_model)
     assert frame["status"].tolist() == ["decode_error"]
     assert frame["age"].isna().all()
 
@@ -56,7 +61,7 @@ def test_runs_that_cannot_be_done_are_annotate_errors(tmp_path: Path, fake_model
         (tmp_path / "no", {}),
         (tmp_path, {}),
         ([], {}),
-        (tmp_path, {"faces": "detect"}),
+        (tmp_path, {"faces": "all"}),
         (tmp_path, {"workers": 0}),
     ):
         with pytest.raises(AnnotateError):
@@ -68,8 +73,8 @@ def test_runs_that_cannot_be_done_are_annotate_errors(tmp_path: Path, fake_model
 
 
 def test_iter_rows_gives_the_same_rows_as_plain_values(faces: Path, fake_model: Model) -> None:
-    rows = list(annotate.iter_rows(faces, model=fake_model))
-    frame = annotate.run(faces, model=fake_model)
+    rows = list(annotate.iter_rows(faces, faces="crop", model=fake_model))
+    frame = annotate.run(faces, faces="crop", model=fake_model)
     assert [row["path"] for row in rows] == frame["path"].tolist()
     assert [row["age"] for row in rows] == frame["age"].tolist()
     assert {type(row["age"]) for row in rows} == {float}
@@ -80,7 +85,7 @@ LAZY = """
 import os, sys
 import annotate
 folder, model = sys.argv[1:]
-rows = annotate.iter_rows(folder, model=model, batch_size=4, workers=2)
+rows = annotate.iter_rows(folder, faces="crop", model=model, batch_size=4, workers=2)
 print(next(rows)["path"], next(rows)["path"])
 for name in os.listdir(folder):  # 4 windows of 16 at most are decoded or being decoded by now
     if name >= "0100.png":
@@ -114,7 +119,7 @@ def test_iter_rows_is_lazy(tmp_path: Path, fake_model_folder: Path) -> None:
 EARLY = """
 import sys
 import annotate
-rows = annotate.iter_rows(sys.argv[1], model=sys.argv[2], batch_size=4, workers=2)
+rows = annotate.iter_rows(sys.argv[1], faces="crop", model=sys.argv[2], batch_size=4, workers=2)
 print(next(rows)["path"])
 if sys.argv[3] == "close":
     rows.close()

@@ -96,7 +96,7 @@ def test_unsupported_inputs_are_no_failure(
     [
         ([], "Missing command"),
         (["fly"], "No such command"),
-        (["run"], "Missing argument"),
+        (["run"], "Missing SOURCE"),
         (["run", "x", "--no-such-option"], "No such option"),
         (["run", "x", "--faces", "some", "-o", "-"], "'some' is not one of"),
         (["run", "x", "--faces", "crop", "--batch-size", "0", "-o", "-"], "0 is not in the range"),

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -21,9 +21,9 @@ from annotate.labels import Fault, Label, LabelSet
 from annotate.model import load_model
 from annotate.pipeline import RunConfig, run_table
 from annotate.records import COLUMNS
-from annotate.rows import schema
-from annotate.scoring import LABEL_FIELDS, Scores, score
+from annotate.scoring import REPORT_FIELDS, Scores, score
 from annotate.writers import write_parquet
+from tests.hand_made import face_at, guess, table_of
 
 PICTURES = {
     "30_1_0_1.jpg.chip.jpg": (255, 0, 0),
@@ -55,25 +55,6 @@ def value(report: EvaluationReport, *keys: str) -> Any:
     for key in keys:
         found = found[key]
     return found["value"]
-
-
-def table_of(*rows: Mapping[str, Any]) -> pa.Table:
-    """Rows with what they are given, nulls elsewhere; `ok` crops of 100 px unless they differ."""
-    usual = {"source": "/f", "status": "ok", "width": 100, "height": 100, "face_index": 0}
-    usual |= {"x_min": 0, "y_min": 0, "x_max": 100, "y_max": 100}
-    filled = [usual | dict(row) for row in rows]
-    columns = []
-    for field in schema():
-        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        columns.append(pa.array([row.get(field.name) for row in filled], kind).cast(field.type))
-    return pa.table(columns, schema=schema())
-
-
-def guess(path: str, age: float | None, female: float | None, **more: Any) -> dict[str, Any]:
-    gender = None if female is None else "female" if female >= 0.5 else "male"
-    sha256 = hashlib.sha256(path.encode()).hexdigest()
-    row = {"path": path, "age": age, "female_probability": female, "gender": gender}
-    return row | {"sha256": sha256} | more
 
 
 def labelled(*faults: Fault, **labels: Label) -> LabelSet:
@@ -114,7 +95,7 @@ def test_a_report_folder_holds_rows_and_figures_and_nothing_else(
     assert metrics["schema_version"] == 1
     assert metrics["model"]["name"] == "fake"
     frame = pd.read_parquet(written / "predictions.parquet")
-    assert list(frame.columns) == [c.name for c in COLUMNS] + [f.name for f in LABEL_FIELDS]
+    assert list(frame.columns) == [c.name for c in COLUMNS] + [f.name for f in REPORT_FIELDS]
     pd.testing.assert_frame_equal(frame, report.predictions)
     assert frame.attrs["model"] == "fake"
     # The rows alone give the same figure: the analyst's way and the report's agree.
@@ -187,7 +168,9 @@ def test_a_limit_does_not_make_faults_of_what_comes_after_it(
 
 
 def run_to(output: Path, source: Path, model: Model) -> Path:
-    write_parquet(run_table(RunConfig((str(source),), workers=1), model=model).table, output)
+    write_parquet(
+        run_table(RunConfig((str(source),), faces="crop", workers=1), model=model).table, output
+    )
     return output
 
 
@@ -223,7 +206,9 @@ def test_given_predictions_give_the_figures_of_a_run(
     from annotate.pipeline import prepare, write
 
     output = tmp_path / f"out{suffix}"
-    write(prepare(RunConfig((str(folder),), workers=1), model=fake_model), str(output))
+    write(
+        prepare(RunConfig((str(folder),), faces="crop", workers=1), model=fake_model), str(output)
+    )
     ran = evaluate(folder, model=fake_model, workers=1).to_dict()
     took = evaluate(folder, predictions=output, model=fake_model).to_dict()
     for key in ("age", "gender", "slices", "labels", "faults", "duplicate_content"):
@@ -240,6 +225,31 @@ def test_predictions_that_are_no_output_are_one_line(folder: Path, tmp_path: Pat
     write_parquet(table_of(guess("a.jpg", 1, 0.5, status="fine")), tmp_path / "odd.parquet")
     with pytest.raises(AnnotateError, match="'fine'"):
         evaluate(folder, predictions=tmp_path / "odd.parquet")
+
+
+def test_predictions_of_other_images_are_one_line(folder: Path, tmp_path: Path) -> None:
+    write_parquet(table_of(guess("a.jpg", 30, 0.5)), tmp_path / "other.parquet")
+    with pytest.raises(AnnotateError, match="no_prediction 5") as caught:
+        evaluate(folder, predictions=tmp_path / "other.parquet")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"faces": ["detect"], "detector": {}, "min_score": NaN, "max_faces": 1e999}',
+        '{"faces": "\\u001b[31m", "detector": "\\u001b[31m\\n", "detect_size": "\\ud800"}',
+        "[" * 100_000,
+    ],
+)
+def test_a_strangers_metadata_spoils_no_report(folder: Path, tmp_path: Path, said: str) -> None:
+    table = table_of(face_at("30_1_0_1.jpg.chip.jpg", 0, (0, 0, 9, 9), age=33))
+    table = table.replace_schema_metadata({"PANDAS_ATTRS": said})
+    write_parquet(table, tmp_path / "odd.parquet")
+    report = evaluate(folder, predictions=tmp_path / "odd.parquet", report_dir=tmp_path / "r")
+    json.loads((tmp_path / "r" / "metrics.json").read_text("utf-8"))
+    assert all(char == "\n" or char.isprintable() for char in report.render())
+    assert value(report, "age", "mae") == 3.0
 
 
 def test_in_detect_mode_the_face_nearest_the_centre_is_scored() -> None:

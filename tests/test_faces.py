@@ -183,6 +183,34 @@ def test_patterns_are_no_faces() -> None:
         assert found(pixels) == []
 
 
+@pytest.mark.parametrize(
+    "name", ["chelsea.png", "coffee.png", "gravel.png", "page.png", "rocket.jpg"]
+)
+def test_scenes_without_people_have_no_faces(name: str) -> None:
+    """A cat, a cup, gravel, print and a rocket; gravel resembles faces more than most things."""
+    scene = Image.fromarray(decode((portraits()[1].parent / name).read_bytes()).pixels)
+    for angle in (0, 90, 200):
+        for long_px in (400, 640):
+            scale = long_px / max(scene.size)
+            size = round(scene.width * scale), round(scene.height * scale)
+            assert found(np.asarray(scene.resize(size).rotate(angle, expand=True))) == []
+
+
+@pytest.mark.parametrize("angle", [-25, 25])
+def test_a_head_that_leans_is_found_and_its_crop_is_upright(
+    hopper: np.ndarray, angle: float
+) -> None:
+    leaning = Image.fromarray(hopper).rotate(angle, expand=True, resample=Image.Resampling.BICUBIC)
+    (face,) = found(np.asarray(leaning))
+    assert face.landmarks is not None
+    left_eye, right_eye = np.array(face.landmarks[:2])
+    slope = np.degrees(np.arctan2(*(right_eye - left_eye)[::-1]))
+    (upright,) = found(hopper)
+    assert upright.landmarks is not None
+    own = np.degrees(np.arctan2(*np.subtract(*upright.landmarks[1::-1])[::-1]))
+    assert slope - own == pytest.approx(-angle, abs=4)
+
+
 # Real photographs -------------------------------------------------------------------------
 
 

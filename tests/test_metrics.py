@@ -11,9 +11,17 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn import metrics as sk
 
-from annotate.metrics import DEFINITIONS, AgeMetrics, GenderMetrics, age_metrics, gender_metrics
+from annotate.metrics import (
+    DEFINITIONS,
+    AgeMetrics,
+    GenderMetrics,
+    age_metrics,
+    gender_metrics,
+    share,
+)
 from annotate.slices import FEW, MAX_RACES, Pairs, age_band, all_slices, score_slice
 
 Floats = npt.NDArray[np.float64]
@@ -282,3 +290,18 @@ def test_columns_of_different_lengths_are_a_bug() -> None:
     columns = {f.name: getattr(pairs, f.name) for f in fields(pairs)}
     with pytest.raises(ValueError, match="race"):
         Pairs(**columns | {"race": np.array(["White"])})
+
+
+@pytest.mark.parametrize(("count", "n"), [(0, 7), (7, 7), (1, 1), (3, 200), (19_999, 20_000)])
+def test_a_share_has_scipys_wilson_interval(count: int, n: int) -> None:
+    expected = binomtest(count, n).proportion_ci(0.95, method="wilson")
+    found = share(count, n)
+    assert (found.value, found.n) == (count / n, n)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 <= found.low <= count / n <= found.high <= 1
+
+
+def test_a_share_of_nothing_is_not_defined() -> None:
+    assert share(0, 0).to_dict() == {"value": None, "low": None, "high": None, "n": 0}

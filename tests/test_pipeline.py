@@ -20,14 +20,15 @@ from hypothesis import strategies as st
 
 from annotate import AnnotateError, Model, read
 from annotate.model import load_model
+from annotate.names import resolve
 from annotate.pipeline import RunConfig, predict_in_batches, prepare, run_table, write
 from annotate.records import Face, Facts, Failure, Predictions, Sample, Source, Status
-from annotate.scan import resolve
 from tests.conftest import FAKE_SIZE_PX, ROOT, draw
 
 
 def labelled(folder: Path, model: Model, **options: Any) -> list[dict[str, Any]]:
-    return run_table(RunConfig((str(folder),), **options), model=model).table.to_pylist()
+    config = RunConfig((str(folder),), faces="crop", **options)
+    return run_table(config, model=model).table.to_pylist()
 
 
 def test_a_face_gets_the_figures_worked_out_by_hand(faces: Path, fake_model: Model) -> None:
@@ -75,7 +76,7 @@ EXPECTED = {"ok": 19, "decode_error": 5, "unsupported": 3, "too_large": 1, "unre
 
 @pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
 def test_every_input_has_its_rows_and_the_counts_add_up(mess: Path, fake_model: Model) -> None:
-    config = RunConfig((str(mess),), max_pixels=19_999, workers=2)
+    config = RunConfig((str(mess),), faces="crop", max_pixels=19_999, workers=2)
     result = run_table(config, model=fake_model)
     rows, summary = result.table.to_pylist(), result.summary
     on_disk = [str(p.relative_to(mess)) for p in mess.rglob("*") if not p.is_dir()]
@@ -129,7 +130,7 @@ def test_workers_do_not_change_rows(mess: Path, fake_model: Model) -> None:
 def test_the_order_of_rows_is_that_of_the_sources(faces: Path, fake_model: Model) -> None:
     names = [str(faces / f"{i:02d}.png") for i in range(20)]
     random.Random(1).shuffle(names)
-    rows = run_table(RunConfig(tuple(names)), model=fake_model).table.to_pylist()
+    rows = run_table(RunConfig(tuple(names), faces="crop"), model=fake_model).table.to_pylist()
     assert [resolve(row) for row in rows] == names
 
 
@@ -149,7 +150,9 @@ def test_the_same_run_gives_the_same_bytes_and_leaves_inputs_alone(
     for run in ("one", "two"):
         (tmp_path / run).mkdir()
         target = tmp_path / run / name
-        write(prepare(RunConfig((str(mess),), workers=2), model=fake_model), str(target))
+        write(
+            prepare(RunConfig((str(mess),), faces="crop", workers=2), model=fake_model), str(target)
+        )
         outputs.append(target.read_bytes())
     assert outputs[0] == outputs[1]
     assert state() == before
@@ -162,7 +165,7 @@ def test_outputs_of_all_formats_are_equal_and_say_what_made_them(
 
     frames = []
     for name in ("x.parquet", "x.csv", "x.jsonl", "folder"):
-        run = prepare(RunConfig((str(mess),)), model=fake_model)
+        run = prepare(RunConfig((str(mess),), faces="crop"), model=fake_model)
         write(run, str(tmp_path / name))
         frames.append(read(tmp_path / name))
     for frame in frames[1:]:
@@ -182,7 +185,7 @@ def test_progress_hears_of_every_batch_and_ends_at_the_total(
 ) -> None:
     heard: list[int] = []
     run_table(
-        RunConfig((str(faces),)),
+        RunConfig((str(faces),), faces="crop"),
         model=fake_model,
         progress=lambda summary: heard.append(summary.done),
     )
@@ -203,7 +206,8 @@ def test_runs_that_cannot_be_done(tmp_path: Path, fake_model: Model) -> None:
 @pytest.mark.parametrize(
     "option",
     [{"batch_size": 0}, {"workers": 0}, {"limit": 0}, {"limit": -1}, {"max_pixels": 0},
-     {"faces": "detect"}, {"faces": "all"}],
+     {"faces": "all"}, {"detect_size": "large"}, {"detect_size": 0}, {"min_face_px": 0},
+     {"min_score": 1.5}, {"max_faces": 0}],
 )  # fmt: skip
 def test_options_that_make_no_sense(option: dict[str, Any]) -> None:
     with pytest.raises(AnnotateError, match=next(iter(option))):
@@ -297,7 +301,7 @@ def test_faceless_inputs_do_not_pile_up(models: dict[int, Model]) -> None:
 MEASURED = """
 import resource, sys
 from annotate.pipeline import RunConfig, prepare, write
-run = prepare(RunConfig((sys.argv[1],), model=sys.argv[2], workers=2))
+run = prepare(RunConfig((sys.argv[1],), faces="crop", model=sys.argv[2], workers=2))
 write(run, sys.argv[3])
 assert run.summary.done == int(sys.argv[4]), run.summary
 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):

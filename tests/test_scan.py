@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import random
 import shutil
 import sys
 import tracemalloc
@@ -14,8 +16,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from annotate import AnnotateError, resolve
+from annotate.names import escape, escape_path, member_path, split_path, unescape
 from annotate.records import Source, Status
-from annotate.scan import Scan, ScanOptions, escape, scan, unescape
+from annotate.scan import Scan, scan
+from annotate.selection import ScanOptions
 
 IMAGES = frozenset({".png", ".jpg"})
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX file names")
@@ -372,6 +376,52 @@ def test_a_pattern_that_nothing_matches_is_an_error_also_beside_others(tree: Pat
         found(tree, str(tree / "*.tif"))
 
 
+# Archives ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pattern", "named"),
+    [
+        ("", []),
+        ("*", ["1.zip"]),
+        ("*.zip", ["1.zip"]),
+        ("[0-9].zip", ["1.zip"]),
+        ("**", []),
+        ("a", []),
+        ("*/*", ["a/2.TAR.GZ"]),
+        ("a*/*", ["a/2.TAR.GZ"]),
+        ("**/*", ["1.zip", "a/2.TAR.GZ", "a/b/3.tgz"]),
+        ("**/*.tgz", ["a/b/3.tgz"]),
+        ("**/b/*", ["a/b/3.tgz"]),
+        ("**/b", []),
+        ("*/b/**", []),
+    ],
+)
+def test_an_archive_is_opened_where_it_is_named_by_itself(
+    tmp_path: Path, pattern: str, named: list[str]
+) -> None:
+    """Not where only a folder above it is; there it is counted."""
+    make(tmp_path, "1.zip", "a/2.TAR.GZ", "a/b/3.tgz", "a/.4.zip", "x.png", "a/x.png", "a/b/x.png")
+    result = found(str(tmp_path / pattern))
+    archives = [s for s in result.plan if s.is_archive]
+    assert [os.path.join(s.source, s.path) for s in archives] == [f"{tmp_path}/{n}" for n in named]
+    assert all("/" not in s.path for s in archives)
+    assert result.plan.archives == len(named)
+    assert result.plan.files == len(result.plan) - len(named)
+
+
+def test_a_limit_leaves_archives_of_unknown_content_in_the_plan(tmp_path: Path) -> None:
+    make(tmp_path, "1.zip", *(f"{i}.png" for i in range(9)), "9.zip")
+    result = found(tmp_path / "1.zip", tmp_path, tmp_path / "9.zip", limit=3)
+    assert paths(result) == ["1.zip", "0.png", "1.png", "2.png"]
+
+
+def test_a_folder_with_an_archive_s_name_is_a_folder(tmp_path: Path) -> None:
+    make(tmp_path, "x.zip/a.png", "y.zip/a.png")
+    assert paths(found(tmp_path)) == ["x.zip/a.png", "y.zip/a.png"]
+    assert paths(found(tmp_path / "x.zip")) == ["a.png"]
+
+
 # Names ------------------------------------------------------------------------------------
 
 NAMES = [
@@ -427,6 +477,26 @@ def test_different_names_stay_different(one: bytes, other: bytes) -> None:
     assert (escape(one) == escape(other)) == (one == other)
 
 
+@given(st.binary(), st.binary())
+@example(b"x.zip", b"a!/b.png")
+@example(b"x!/y.zip", b"\\x21/b.png")
+@example(b"x.zip!", b"/b.png")
+@example(b"x\\", b"!/")
+def test_a_path_splits_at_the_first_bare_mark(file: bytes, member: bytes) -> None:
+    assert split_path(escape_path(file)) == (file, None)
+    if not file.endswith(b"!"):  # as no archive's name does
+        assert split_path(member_path(escape_path(file), member)) == (file, member)
+    assert unescape(escape_path(member)) == member
+
+
+def test_the_mark_is_escaped_in_names_and_in_nothing_else() -> None:
+    assert escape_path(b"a!/b!c/!.png") == "a\\x21/b!c/!.png"
+    assert member_path("trip.zip", b"in!/1.jpg") == "trip.zip!/in\\x21/1.jpg"
+    assert resolve({"source": "/in", "path": "trip.zip!/in\\x21/1.jpg"}) == (
+        "/in/trip.zip!/in!/1.jpg"
+    )
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\\")))
 def test_ordinary_names_are_not_touched(name: str) -> None:
     assert escape(name.encode()) == name
@@ -471,4 +541,26 @@ def test_the_plan_of_50000_inputs_costs_below_300_bytes_each(
         tracemalloc.stop()
     assert len(result.plan) == 50_000 + several
     assert isinstance(result.plan[49_999], Source)
+    assert peak / 50_000 < 300
+
+
+@pytest.mark.parametrize("order", ["sorted", "shuffled"])
+def test_a_list_of_50000_files_costs_no_more(
+    many: Path, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    """Beside the list itself, which is a stream: here it is in memory before measuring."""
+    names = [f"{i // 500:03d}/IMG_20240131_{i:07d}.png" for i in range(50_000)]
+    if order == "shuffled":
+        random.Random(1).shuffle(names)
+    monkeypatch.chdir(many)
+    stdin = io.TextIOWrapper(io.BytesIO("\n".join(names).encode()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    tracemalloc.start()
+    try:
+        result = found("-")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [f"{os.path.basename(s.source)}/{s.path}" for s in result.plan[:3]] == names[:3]
+    assert len(result.plan) == 50_000
     assert peak / 50_000 < 300

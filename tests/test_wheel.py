@@ -64,5 +64,5 @@ def test_it_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "grace_hopper.png" in done.stdout
+    assert "grace_hopper.jpg" in done.stdout
     assert (tmp_path / "annotate-demo" / "people.parquet").exists()

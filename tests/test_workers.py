@@ -8,8 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills processes by s
 
 
 def mapped(function: Callable[[int], Any], count: int, **options: Any) -> OrderedMap[int, Any]:
+    items = options.pop("items", range(count))
     settings = {"workers": 2, "window": 8, "chunk": 3, "on_crash": crash} | options
-    return OrderedMap(function, range(count), **settings)
+    return OrderedMap(function, items, **settings)
 
 
 def crash(item: int) -> str:
@@ -140,6 +142,18 @@ def test_an_exception_of_the_function_is_a_bug_and_propagates() -> None:
         assert list(results) == [0, 1, 4, 9, 16]
 
 
+def test_an_exception_of_the_items_propagates_behind_what_came_before() -> None:
+    def items() -> Iterator[int]:
+        yield from range(8)
+        raise ZeroDivisionError
+
+    with mapped(square, 0, items=items()) as results:
+        stream = iter(results)
+        assert [next(stream) for _ in range(8)] == [i * i for i in range(8)]
+        with pytest.raises(ZeroDivisionError):
+            next(stream)
+
+
 def test_an_exception_of_the_items_propagates() -> None:
     class Broken(list[int]):
         def __iter__(self) -> Any:
@@ -186,6 +200,82 @@ def test_at_most_three_windows_are_in_flight(tmp_path: Path, processes: int) -> 
                 time.sleep(0.1)
             most = max(most, len(list(tmp_path.iterdir())) - consumed)
     assert 8 <= most <= 3 * 8
+
+
+@pytest.mark.parametrize("workers_", [1, 2, 3])
+def test_windows_end_where_their_items_carry_enough(
+    monkeypatch: pytest.MonkeyPatch, workers_: int
+) -> None:
+    """Items of 0 to 9 bytes, windows of 10: one more than needed is never taken."""
+    monkeypatch.setattr(workers, "WINDOW_BYTES", 10)
+    monkeypatch.setattr(workers, "WINDOW_BYTES_PER_WORKER", 1)
+    weights = [i * 7 % 10 for i in range(50)]
+    weights[20] = 1000
+    with mapped(square, 50, weight=weights.__getitem__, window=16, workers=workers_) as results:
+        assert list(results) == [i * i for i in range(50)]
+    windows = [
+        [key for key, _ in window]
+        for window in mapped(square, 50, weight=weights.__getitem__, window=16)._windows()
+    ]
+    assert [key for window in windows for key in window] == list(range(50))
+    for window in windows[:-1]:
+        carried = [weights[key] for key in window]
+        assert sum(carried) >= 10 or len(window) == 16
+        assert sum(carried[:-1]) < 10
+
+
+def test_a_slow_source_of_items_is_read_while_others_are_worked_on() -> None:
+    """Four windows, of which reading and working take 0.4 s each: not 3.2 s one after another."""
+
+    def slow_items() -> Iterator[int]:
+        for item in range(32):
+            time.sleep(0.05)
+            yield item
+
+    with mapped(short_nap, 0, items=slow_items(), chunk=1) as results:
+        stream = iter(results)
+        next(stream)  # the processes have started
+        started = time.monotonic()
+        list(stream)
+    assert time.monotonic() - started < 0.75 * (0.4 * 3 + 0.4 * 4)
+
+
+def short_nap(item: int) -> int:
+    time.sleep(0.1)  # eight on two processes: 0.4 s a window
+    return item
+
+
+def test_leaving_early_stops_the_items() -> None:
+    """Also those of which the next one would take for ever."""
+    stopped = threading.Event()
+
+    def endless() -> Iterator[int]:
+        yield from range(8)
+        stopped.wait(60)
+
+    started = time.monotonic()
+    with mapped(square, 0, items=endless(), stop_items=stopped.set) as results:
+        assert next(iter(results)) == 0
+    assert stopped.is_set()
+    assert time.monotonic() - started < 30
+
+
+def test_waiting_for_items_is_not_taken_for_a_stuck_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Even if all workers were dead; once an item is there, they would have to be looked after."""
+    given = threading.Event()
+    monkeypatch.setattr(workers, "STUCK_S", 0.1)
+    monkeypatch.setattr(workers, "_has_dead_worker", lambda: not given.is_set())
+    monkeypatch.setattr(workers, "_break_pool", lambda: pytest.fail("broken"))
+
+    def late() -> Iterator[int]:
+        time.sleep(1)
+        given.set()
+        yield 3
+
+    with mapped(square, 0, items=late()) as results:
+        assert list(results) == [9]
 
 
 def test_workers_import_nothing_heavy(tmp_path: Path) -> None:

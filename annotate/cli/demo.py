@@ -1,4 +1,4 @@
-"""`annotate demo`: label two public-domain portraits and show what comes out."""
+"""`annotate demo`: label two public-domain photographs and show what comes out."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import click
     default="annotate-demo",
     show_default=True,
     type=click.Path(file_okay=False),
-    help="Folder for the face crops and the outputs; written anew each time.",
+    help="Folder for the photographs, the outputs and the annotated picture, which are replaced.",
 )
 def demo_command(folder: str) -> None:
-    """Label real faces that ship with installed packages, and print the table.
+    """Label two real photographs that ship with installed packages, and print the table.
 
-    Grace Hopper's portrait comes with matplotlib, Eileen Collins's with scikit-image; both are in
-    the public domain.
+    Grace Hopper's portrait comes with matplotlib, Eileen Collins's with scikit-image (without
+    it, there is one); both are in the public domain. `annotated.jpg` shows faces and labels.
     """
     from annotate.demo import run_demo
 
-    click.echo(run_demo(folder))
+    click.echo(run_demo(folder), nl=False)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from annotate.cli.options import inference_options
+from annotate.cli.options import detection_options, inference_options
 
 if TYPE_CHECKING:
     from annotate.summary import Summary
@@ -35,15 +36,17 @@ if TYPE_CHECKING:
     type=click.Path(),
     metavar="OUT",
     help="Score an output of `annotate run` instead of running the model; images are found in it"
-    " by SHA-256, then by path.",
+    " by SHA-256, then by path. Its faces are taken as they are.",
 )
 @click.option(
     "--faces",
     type=click.Choice(["crop", "detect"]),
     default="crop",
     show_default=True,
-    help="crop: each image is one aligned face. detect: whole photographs (not available yet).",
+    help="crop: each image is one aligned face. detect: whole photographs; the face nearest the"
+    " centre of each is scored, and pictures without a face are counted.",
 )
+@detection_options
 @inference_options
 @click.option(
     "--bootstrap",
@@ -61,6 +64,10 @@ def evaluate_command(
     labels: str | None,
     predictions: str | None,
     faces: str,
+    detect_size: int | str,
+    min_face_px: int,
+    min_score: float,
+    max_faces: int | None,
     model: str,
     engine: str,
     device: str,
@@ -78,8 +85,11 @@ def evaluate_command(
     Examples:
       annotate evaluate UTKFace/ --report report/
       annotate evaluate faces/ --labels labels.csv --report report/
-      annotate evaluate faces/ --predictions people.parquet
+      annotate evaluate photographs/ --labels labels.csv --faces detect
+      annotate evaluate photographs/ --labels labels.csv --predictions people.parquet
     """
+    _check_detection(context, faces, predictions)
+
     from annotate.evaluation import evaluate
 
     with contextlib.ExitStack() as stack:
@@ -92,6 +102,10 @@ def evaluate_command(
             engine=engine,
             device=device,
             faces=faces,
+            detect_size=detect_size,
+            min_face_px=min_face_px,
+            min_score=min_score,
+            max_faces=max_faces,
             batch_size=batch_size,
             workers=workers,
             limit=limit,
@@ -102,6 +116,18 @@ def evaluate_command(
     if report_dir is not None:
         click.echo(f"wrote metrics.json and predictions.parquet to {report_dir}", err=True)
     context.exit(report.exit_code)
+
+
+def _check_detection(context: click.Context, faces: str, predictions: str | None) -> None:
+    """Refuse options that would say nothing: a figure must not seem to rest on them."""
+    if faces == "detect" and predictions is None:
+        return
+    for parameter in ("detect_size", "min_face_px", "min_score", "max_faces"):
+        if context.get_parameter_source(parameter) is not ParameterSource.DEFAULT:
+            option = "--" + parameter.replace("_", "-")
+            if predictions is None:
+                raise click.UsageError(f"{option} is for photographs: pass --faces detect too")
+            raise click.UsageError(f"{option} finds faces, but --predictions has them: pass one")
 
 
 def _progress(stack: contextlib.ExitStack) -> Callable[[Summary], None]:

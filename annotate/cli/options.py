@@ -7,6 +7,14 @@ from typing import Any, TypeVar
 
 import click
 
+from annotate.face_options import (
+    DETECT_SIZE_PX,
+    MAX_DETECT_SIZE_PX,
+    MIN_DETECT_SIZE_PX,
+    MIN_FACE_PX,
+    MIN_SCORE,
+)
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 ENGINES = ("auto", "onnx", "keras")
@@ -48,6 +56,60 @@ _INFERENCE = (
     ),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N inputs."),
 )
+
+
+def _detect_size(_: click.Context, __: click.Parameter, value: str) -> int | str:
+    """Pixels, or the word auto."""
+    if value == "auto":
+        return value
+    size = int(value) if value.isascii() and value.isdigit() else 0
+    if not MIN_DETECT_SIZE_PX <= size <= MAX_DETECT_SIZE_PX:
+        raise click.BadParameter(
+            f"{value!r}: expected auto or {MIN_DETECT_SIZE_PX} to {MAX_DETECT_SIZE_PX} pixels"
+        )
+    return size
+
+
+_DETECTION = (
+    click.option(
+        "--detect-size",
+        callback=_detect_size,
+        default=str(DETECT_SIZE_PX),
+        show_default=True,
+        metavar="PX|auto",
+        help="Long side at which a photograph is searched; a face needs 20 px there. auto: as"
+        " large as faces of --min-face-px take, for group pictures.",
+    ),
+    click.option(
+        "--min-face-px",
+        type=click.IntRange(1),
+        default=MIN_FACE_PX,
+        show_default=True,
+        metavar="PX",
+        help="Leave out faces whose shorter side has fewer pixels in the original.",
+    ),
+    click.option(
+        "--min-score",
+        type=click.FloatRange(0, 1),
+        default=MIN_SCORE,
+        show_default=True,
+        metavar="SCORE",
+        help="Leave out faces with a lower detection score.",
+    ),
+    click.option(
+        "--max-faces",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Keep only the N largest faces of a photograph.",
+    ),
+)
+
+
+def detection_options(command: Command) -> Command:
+    """Add --detect-size, --min-face-px, --min-score and --max-faces."""
+    for option in reversed(_DETECTION):
+        command = option(command)
+    return command
 
 
 def inference_options(command: Command) -> Command:

@@ -51,15 +51,18 @@ class Progress:
 
     def __call__(self, summary: Summary) -> None:
         """Show how far the run is."""
+        # It grows as archives tell what is in them.
+        total = summary.inputs
         if self._bar is not None:
+            self._bar.total = total
             self._bar.update(summary.done - self._bar.n)
             if summary.failures:
                 self._bar.set_postfix_str(f"{summary.failures:,} failed", refresh=False)
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + SECONDS_PER_LINE
             rate = summary.done / max(summary.seconds, 1e-9)
-            left = (self._total - summary.done) / rate
+            left = (total - summary.done) / rate
             say(
-                f"{summary.done:,} of {self._total:,} images, {rate:,.0f} images/s,"
+                f"{summary.done:,} of {total:,} images, {rate:,.0f} images/s,"
                 f" about {left:,.0f} s left"
             )

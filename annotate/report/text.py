@@ -33,6 +33,8 @@ _GENDER = (
 )
 _SLICES = ("age_band", "gender", "race", "gender_x_race")
 
+_DETECTION = ("detect_size", "min_face_px", "min_score", "max_faces")
+
 _FATES = {
     "malformed_name": "not scored",
     "invalid_value": "that label is not used",
@@ -40,6 +42,7 @@ _FATES = {
     "missing_file": "nothing to score",
     "unlabelled": "not scored",
     "no_prediction": "not scored",
+    "no_face": "not scored",
     "odd_name": "scored",
     "label_conflict": "scored",
     "other_content": "scored",
@@ -52,6 +55,7 @@ def render(report: EvaluationReport) -> str:
     blocks = (
         _head(report),
         _training(report),
+        _faces(report),
         _headline(report.scores.overall),
         _not_trained_on(report),
         *(_slice_table(name, report.scores.slices.get(name, ())) for name in _SLICES),
@@ -95,6 +99,35 @@ def _training(report: EvaluationReport) -> Iterator[str]:
         )
         if training.train:
             yield "Figures over images that a model was trained on flatter it."
+
+
+def _faces(report: EvaluationReport) -> Iterator[str]:
+    """What detection did not find, and what it found beside the faces that are scored."""
+    faces, options = report.scores.faces, report.options
+    if faces is None:
+        return
+    missed = faces.not_found_share
+    yield (
+        f"faces not found: {faces.not_found:,} of {faces.searched:,}"
+        f" ({_percent(missed.value)} %), 95 % interval {_percent(missed.low)} to"
+        f" {_percent(missed.high)} %"
+    )
+    yield (
+        f"faces passed over: {faces.passed_over:,}, in {faces.several:,}"
+        f" picture{'' if faces.several == 1 else 's'} with more than one; the nearest to the"
+        " centre is scored"
+    )
+    if options.get("detector") is not None:
+        chosen = " ".join(
+            f"--{name.replace('_', '-')} {shown(options[name], quote=False)}"
+            for name in _DETECTION
+            if options.get(name) is not None
+        )
+        yield f"found by {shown(options['detector'], quote=False)}; {chosen}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
 
 
 def _headline(overall: Slice) -> Iterator[str]:

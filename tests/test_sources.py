@@ -1,0 +1,540 @@
+"""Sources, through whole runs: folders, archives, lists and tables give the same rows."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import annotate
+from annotate import AnnotateError, Model, open_input, read, resolve
+from annotate.cli import main
+from annotate.estimate import estimate
+from annotate.pipeline import RunConfig, prepare, run_table, write
+from annotate.summary import Summary
+from annotate.writers import restore
+from tests.conftest import draw
+from tests.test_scan import NAMES
+
+Rows = list[dict[str, Any]]
+Invoke = Callable[..., tuple[int, Rows, str]]
+POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX file names")
+
+PLACE = ("source", "path", "modified_at")
+"""The columns in which a picture in an archive differs from the same picture in a folder."""
+
+
+def png(number: int) -> bytes:
+    """A picture that no other number has."""
+    data = io.BytesIO()
+    Image.new("RGB", (20 + number % 7, 30), (number % 256, 255 - number % 256, 7)).save(data, "PNG")
+    return data.getvalue()
+
+
+def label(*sources: str | Path, model: Model, **options: Any) -> tuple[Rows, Summary]:
+    config = RunConfig(tuple(map(str, sources)), faces="crop", workers=2, **options)
+    result = run_table(config, model=model)
+    assert result.summary.done == result.summary.inputs
+    return result.table.to_pylist(), result.summary
+
+
+def pack(folder: Path, target: Path, names: list[bytes] | None = None) -> Path:
+    """All files of a folder in the order of their bytes, or those of some names, in an archive."""
+    if names is None:
+        found = [os.fsencode(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()]
+        names = sorted(found)
+    if target.suffix == ".zip":
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in names:
+                archive.writestr(RawZipInfo(name), (folder / os.fsdecode(name)).read_bytes())
+    else:
+        mode = "w" if target.suffix == ".tar" else "w:gz"
+        with tarfile.open(target, mode) as archive:
+            for name in names:
+                archive.add(folder / os.fsdecode(name), os.fsdecode(name))
+    return target
+
+
+class RawZipInfo(zipfile.ZipInfo):
+    """A member whose name is stored as these bytes, as the tools of any system store theirs."""
+
+    def __init__(self, name: bytes) -> None:
+        super().__init__(name.decode("latin-1"))
+        self._raw = name
+
+    def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802 - zipfile's
+        return self._raw, self.flag_bits
+
+
+def without_place(rows: Rows) -> Rows:
+    return [{k: v for k, v in row.items() if k not in PLACE} for row in rows]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """23 inputs, good and bad, in folders; and files that are none."""
+    folder = tmp_path / "photos"
+    for i in range(18):
+        path = folder / f"{'abc'[i % 3]}" / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(i))
+    draw(folder / "large.png", (1, 2, 3), (200, 100))
+    (folder / "cut.png").write_bytes(png(1)[:50])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "raw.NEF").write_bytes(b"raw")
+    (folder / "film.mp4").write_bytes(b"film" * 100)
+    for name in ("notes.txt", ".hidden.png", "@eaDir/x.png", "in.zip", "a/in.tgz"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+@pytest.fixture
+def invoke(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fake_model_folder: Path
+) -> Invoke:
+    """Run `annotate run` in this process: (exit code, rows on stdout, stderr)."""
+
+    def run(*arguments: str | Path, stdin: bytes = b"") -> tuple[int, Rows, str]:
+        options = ["--faces", "crop", "--model", str(fake_model_folder), "--workers", "1"]
+        words = ["annotate", "run", *options, *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", words)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        assert isinstance(caught.value.code, int)
+        rows = [row | {"path": restore(row["path"])} for row in csv.DictReader(io.StringIO(out))]
+        return caught.value.code, rows, err
+
+    return run
+
+
+def said(err: str) -> str:
+    """The one line that stderr is, without the hint at --help."""
+    assert err.count("\n") == 1
+    assert err[:-1].isprintable()
+    return err
+
+
+# The same rows ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["trip.zip", "trip.tar", "trip.tar.gz", "TRIP.TGZ"])
+def test_a_folder_and_its_archive_give_the_same_rows_but_for_their_place(
+    photos: Path, fake_model: Model, name: str
+) -> None:
+    archive = pack(photos, photos.parent / name)
+    expected, in_folder = label(photos, model=fake_model, max_pixels=9_999)
+    rows, summary = label(archive, model=fake_model, max_pixels=9_999)
+    assert without_place(rows) == without_place(expected)
+    assert len(rows) == 23
+    assert [row["path"] for row in rows] == [f"{name}!/{row['path']}" for row in expected]
+    assert {row["source"] for row in rows} == {str(photos.parent)}
+    assert summary.by_status == in_folder.by_status
+    assert summary.by_status == {
+        "ok": 18, "too_large": 1, "decode_error": 2, "unsupported": 2
+    }  # fmt: skip
+    assert summary.unsupported == in_folder.unsupported == {".nef": 1, ".mp4": 1}
+    common = {"not an image": 1, "hidden": 1, "thumbnail or system folder": 1}
+    assert in_folder.skipped == common | {"archive (not named as a SOURCE)": 2}
+    assert summary.skipped == common | {"archive in an archive": 2}
+    for row in rows:
+        with open_input(row) as stream:
+            known = hashlib.sha256(stream.read()).hexdigest()
+        assert row["sha256"] in (known, None)
+        assert (row["sha256"] is None) == (row["status"] == "unsupported")
+
+
+def test_batches_workers_and_windows_do_not_change_rows(
+    photos: Path, fake_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the bytes of one or two members fill a window."""
+    archive = pack(photos, photos.parent / "trip.tar.gz")
+    tables = []
+    for batch_size, workers, window_bytes in ((8, 1, 2**26), (3, 2, 2**26), (8, 2, 1), (1, 3, 200)):
+        monkeypatch.setattr("annotate.workers.WINDOW_BYTES", window_bytes)
+        monkeypatch.setattr("annotate.workers.WINDOW_BYTES_PER_WORKER", window_bytes)
+        model = annotate.load_model(fake_model_folder, batch_size=batch_size)
+        config = RunConfig((str(archive), str(photos)), faces="crop", workers=workers)
+        tables.append(run_table(config, model=model).table.to_pylist())
+    assert tables[0] == tables[1] == tables[2] == tables[3]
+    assert len(tables[0]) == 46
+
+
+# Any name ---------------------------------------------------------------------------------
+
+ODD_NAMES = [
+    *NAMES, b"bang!/in folder!.png", b"x.zip!/y.png", b"\\x21/literal.png", b"a[1]*?.png",
+    b"!.png", b"-", b"- o.png", "e\u0301.png".encode(), b"deep/" * 40 + b"x.png",
+]  # fmt: skip
+
+
+@POSIX
+@pytest.mark.parametrize("kind", ["folder", "names.zip", "names.tar", "names!.tar.gz"])
+def test_any_name_comes_back_to_its_file_or_member(
+    tmp_path: Path, fake_model: Model, invoke: Invoke, kind: str
+) -> None:
+    """From the output, from a list of what `resolve` says, and from the output as a table."""
+    names = [name for name in ODD_NAMES if name != b"-"]
+    folder = tmp_path / "in !"
+    for number, name in enumerate(names):
+        path = folder / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(number))
+    source = folder if kind == "folder" else pack(folder, tmp_path / kind, names)
+    config = RunConfig((str(source),), faces="crop")
+    write(prepare(config, model=fake_model), str(tmp_path / "out.parquet"))
+    rows = read(tmp_path / "out.parquet")
+    assert len(rows) == len(names)
+    expected = {hashlib.sha256(png(number)).hexdigest() for number in range(len(names))}
+    assert set(rows.sha256) == expected
+    for _, row in rows.iterrows():
+        row["path"].encode("utf-8")
+        with open_input(row) as stream:
+            assert hashlib.sha256(stream.read()).hexdigest() == row["sha256"]
+        assert ("!/" in row["path"]) == (kind != "folder")
+    # What `resolve` says, as a list: each member by itself, in any order.
+    listed = b"".join(os.fsencode(resolve(row)) + b"\0" for _, row in rows[::-1].iterrows())
+    code, again, _ = invoke("-0", "-", "-o", "-", stdin=listed)
+    assert code == 0
+    assert {row["sha256"] for row in again} == expected
+    assert len(again) == len(names)
+    # The output as a table: the very same rows.
+    for name in ("out.parquet", "out.csv", "out.jsonl"):
+        write(prepare(config, model=fake_model), str(tmp_path / name), overwrite=True)
+        table, _ = label(table=str(tmp_path / name), model=fake_model)
+        assert table == run_table(config, model=fake_model).table.to_pylist()
+
+
+@POSIX
+def test_names_that_look_like_options_or_the_list(
+    tmp_path: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("-", "-o", "--limit", "[a].png", "a.png")):
+        Path(name).write_bytes(png(number))
+    _, rows, _ = invoke("-q", "--", "./-", "-o", "--limit", "[a].png")
+    assert [row["path"] for row in rows] == ["-", "-o", "--limit", "[a].png"]
+    _, rows, _ = invoke("-q", "-", stdin=b"-\n-o\n[a].png\n")
+    assert [row["path"] for row in rows] == ["-", "-o", "[a].png"]
+    code, rows, _ = invoke("-q", "-", stdin=b"[b].png\n*.png\n")  # no pattern: two lost files
+    assert (code, [row["status"] for row in rows]) == (3, ["unreadable"] * 2)
+
+
+# Lists ------------------------------------------------------------------------------------
+
+
+def test_a_list_names_files_folders_and_archives_and_may_have_lost_some(
+    photos: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    pack(photos / "b", photos.parent / "b.zip")
+    entries = [
+        "c/02.png", "gone.png", "", "a", "notes.txt", "../b.zip", "../b.zip", "a/00.png",
+        "./c/../c/02.png", "../b.zip!/04.png", "gone.zip", "../b.zip!/gone.png",
+    ]  # fmt: skip
+    code, rows, err = invoke("-o", "-", "-", stdin="\n".join(entries).encode())
+    assert code == 3
+    assert [row["path"] for row in rows] == [
+        "02.png", "gone.png", *(f"{i:02d}.png" for i in range(0, 18, 3)), "notes.txt",
+        *(f"b.zip!/{i:02d}.png" for i in range(1, 18, 3)), "gone.zip",
+    ]  # fmt: skip
+    sources = [str(photos / "c"), str(photos), str(photos / "a")]
+    assert [rows[i]["source"] for i in (0, 1, 2)] == sources
+    lost = {row["path"]: row["error"] for row in rows if row["status"] == "unreadable"}
+    assert lost == dict.fromkeys(["gone.png", "gone.zip"], "No such file or directory")
+    assert "16 inputs, 16 rows" in err
+    assert "listed twice 5" in err  # b.zip, 00.png, 02.png and two members of b.zip
+    assert "empty entry in a list 1" in err
+
+
+def test_an_archive_of_which_a_list_wants_some_members_is_read_once(
+    photos: Path, invoke: Invoke
+) -> None:
+    """However they are mixed with others; and all of it, where all of it is wanted at last."""
+    archive = pack(photos / "b", photos.parent / "b.tar.gz")
+    wanted = [f"{archive}!/10.png", str(photos / "a/00.png"), f"{archive}!/04.png",
+              f"{archive}!/gone.png", f"{archive}!/10.png"]  # fmt: skip
+    code, rows, err = invoke("-o", "-", "-", stdin="\n".join(wanted).encode())
+    assert code == 3
+    assert [row["path"] for row in rows] == [
+        "b.tar.gz!/04.png", "b.tar.gz!/10.png", "b.tar.gz!/gone.png", "00.png"
+    ]  # fmt: skip
+    assert rows[2]["error"] == "the archive has no such member"
+    assert "listed twice 1" in err
+    wanted.append(str(archive))
+    code, rows, _ = invoke("-q", "-o", "-", "-", stdin="\n".join(wanted).encode())
+    assert code == 0
+    assert [row["path"] for row in rows] == [
+        *(f"b.tar.gz!/{i:02d}.png" for i in range(1, 18, 3)), "00.png"
+    ]  # fmt: skip
+
+
+def test_a_list_of_nothing_is_an_error(invoke: Invoke) -> None:
+    for stdin in (b"", b"\n\n"):
+        code, rows, err = invoke("-", stdin=stdin)
+        assert (code, rows) == (1, [])
+        assert "no images in -" in said(err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "Missing SOURCE"),
+        (["-0", "x"], "name it as the SOURCE -"),
+        (["-0", "--from", "t.csv"], "name it as the SOURCE -"),
+        (["--null"], "Missing SOURCE"),
+    ],
+)
+def test_wrong_use(invoke: Invoke, arguments: list[str], text: str) -> None:
+    code, rows, err = invoke(*arguments)
+    assert (code, rows) == (2, [])
+    assert text in said(err)
+
+
+def test_a_terminal_is_no_list(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr(sys, "argv", ["annotate", "run", "-", "-o", "-"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    assert "a terminal" in said(capsys.readouterr().err)
+
+
+# Tables -----------------------------------------------------------------------------------
+
+
+def test_a_table_is_read_after_the_sources(photos: Path, invoke: Invoke) -> None:
+    table = photos.parent / "t.csv"
+    names = ["photos/a/00.png", "photos/c/02.png", "", "photos/a/00.png", "photos/gone.png"]
+    table.write_text("id,file\n" + "".join(f"{i},{name}\n" for i, name in enumerate(names)))
+    code, rows, err = invoke("--from", table, "--column", "file", photos / "c", "-o", "-")
+    assert code == 3
+    in_c = [f"{i:02d}.png" for i in range(2, 18, 3)]
+    assert [row["path"] for row in rows] == [*in_c, "00.png", "gone.png"]
+    assert "listed twice 2" in err
+    assert "missing value in the table 1" in err
+    code, rows, _ = invoke("-q", "--from", table, "--column", "file")
+    assert [row["path"] for row in rows] == ["00.png", "02.png", "gone.png"]
+    code, rows, err = invoke("--from", table)
+    assert (code, rows) == (1, [])
+    assert "no column 'path': its columns are id, file; name one with --column" in said(err)
+
+
+def test_a_table_for_python(photos: Path, fake_model: Model, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    pandas.DataFrame({"file": [str(photos / "a/00.png")]}).to_parquet(tmp_path / "t.parquet")
+    options: dict[str, Any] = {"table": str(tmp_path / "t.parquet"), "column": "file"}
+    frame = annotate.run(faces="crop", model=fake_model, **options)
+    assert frame.path.tolist() == ["00.png"]
+    (row,) = annotate.iter_rows(faces="crop", model=fake_model, **options)
+    assert resolve(row) == str(photos / "a/00.png")
+
+
+def test_an_output_with_several_rows_an_input_is_read_once_each(
+    photos: Path, fake_model: Model, tmp_path: Path
+) -> None:
+    archive = pack(photos / "b", photos.parent / "b.zip")
+    config = RunConfig((str(photos), str(archive)), faces="crop")
+    rows = run_table(config, model=fake_model).table
+    pandas = pytest.importorskip("pandas")
+    frame = rows.to_pandas()[["source", "path"]]
+    pandas.concat([frame, frame]).sort_values("path").to_csv(tmp_path / "t.csv", index=False)
+    again, summary = label(table=str(tmp_path / "t.csv"), model=fake_model)
+
+    def by_place(row: dict[str, Any]) -> tuple[str, str]:
+        return row["source"], row["path"]
+
+    assert sorted(again, key=by_place) == sorted(rows.to_pylist(), key=by_place)
+    assert summary.skipped == {"listed twice": len(frame)}
+
+
+# Archives in a run ------------------------------------------------------------------------
+
+
+def test_archives_are_opened_where_they_are_named(photos: Path, fake_model: Model) -> None:
+    above = photos.parent
+    b = pack(photos / "b", photos / "b.zip")
+    pack(photos / "c", photos / "a" / "c.tar")
+
+    def paths(*sources: str | Path) -> list[str]:
+        return [row["path"] for row in label(*sources, model=fake_model)[0] if "!/" in row["path"]]
+
+    in_b = [f"b.zip!/{i:02d}.png" for i in range(1, 18, 3)]
+    in_c = [f"c.tar!/{i:02d}.png" for i in range(2, 18, 3)]
+    assert paths(photos) == []
+    assert paths(photos, b) == in_b
+    assert paths(above / "photos" / "b.*") == in_b
+    assert paths(above / "*" / "*.zip") == in_b
+    assert paths(above / "**" / "*.[zt]*") == [*in_c, *in_b]
+    assert paths(above / "photos*") == []  # below what matches, as in a folder
+    assert paths(above / "**") == []
+    (above / "link.zip").symlink_to(b)
+    assert paths(b, above / "link.zip", photos / "b.*") == in_b
+    _, summary = label(b, above / "link.zip", model=fake_model)
+    assert summary.skipped == {"listed twice": 1}
+
+
+def test_a_limit_counts_members(photos: Path, fake_model: Model) -> None:
+    archive = pack(photos / "b", photos.parent / "b.zip")
+    whole = [row["path"] for row in label(archive, photos / "a", model=fake_model)[0]]
+    for limit in (1, 5, 6, 7, 12, 100):
+        rows, summary = label(archive, photos / "a", model=fake_model, limit=limit)
+        assert [row["path"] for row in rows] == whole[:limit]
+        assert summary.inputs == min(limit, 12)
+        rows, _ = label(photos / "a", archive, model=fake_model, limit=limit)
+        assert [row["path"] for row in rows] == (whole[6:] + whole[:6])[:limit]
+
+
+def test_archives_without_images(photos: Path, fake_model: Model, tmp_path: Path) -> None:
+    """Of a run that has other inputs they are no fault; of one that has none they are."""
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").touch()
+    empty = [pack(tmp_path / "texts", tmp_path / f"empty{suffix}") for suffix in (".zip", ".tgz")]
+    rows, summary = label(*empty, photos / "a", model=fake_model)
+    assert len(rows) == 6
+    assert summary.skipped["not an image"] == 2
+    target = tmp_path / "out.parquet"
+    run = prepare(RunConfig(tuple(map(str, empty)), faces="crop"), model=fake_model)
+    with pytest.raises(AnnotateError, match=r"no images in .*zip, .*tgz \(passed over: not an"):
+        write(run, str(target))
+    assert not target.exists()
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_nothing_goes_to_stdout_where_an_archive_has_no_images(
+    tmp_path: Path, invoke: Invoke
+) -> None:
+    (tmp_path / "texts").mkdir()
+    archive = pack(tmp_path / "texts", tmp_path / "x.zip")
+    code, rows, err = invoke("-q", archive, "-o", "-")
+    assert (code, rows) == (1, [])
+    assert "no images in" in said(err)
+
+
+def test_a_broken_archive_is_a_row_and_the_run_goes_on(photos: Path, fake_model: Model) -> None:
+    whole = pack(photos / "b", photos.parent / "b.tar.gz")
+    cut = photos.parent / "cut.tar.gz"
+    cut.write_bytes(whole.read_bytes()[:-200])
+    (photos.parent / "no.zip").write_bytes(b"no")
+    rows, summary = label(cut, photos.parent / "no.zip", photos / "a", model=fake_model)
+    assert summary.exit_code == 3
+    failed = {row["path"]: row for row in rows if row["status"] != "ok" and "!/" not in row["path"]}
+    assert list(failed) == ["cut.tar.gz", "no.zip"]
+    for name, row in failed.items():
+        assert row["status"] == "decode_error"
+        assert row["error"].startswith("archive: ")
+        assert row["size_bytes"] == (photos.parent / name).stat().st_size
+        assert row["modified_at"] is not None
+    assert [row["path"] for row in rows[-6:]] == [f"{i:02d}.png" for i in range(0, 18, 3)]
+
+
+def test_the_total_grows_as_archives_tell_what_is_in_them(photos: Path, fake_model: Model) -> None:
+    b = pack(photos / "b", photos.parent / "b.zip")
+    c = pack(photos / "c", photos.parent / "c.tar")
+    run = prepare(RunConfig((str(photos / "a"), str(b), str(c)), faces="crop"), model=fake_model)
+    assert run.summary.inputs == 6
+    heard: list[tuple[int, int]] = []
+    for _ in run.batches(lambda summary: heard.append((summary.done, summary.inputs))):
+        pass
+    assert heard[-1] == (18, 18)
+    assert all(done <= total for done, total in heard)
+    assert sorted(heard) == heard
+
+
+def test_a_dry_run_looks_into_archives(photos: Path, fake_model: Model, invoke: Invoke) -> None:
+    b = pack(photos / "b", photos.parent / "b.zip")
+    many = photos.parent / "many.tar"
+    with tarfile.open(many, "w") as archive:
+        for number in range(40):
+            info = tarfile.TarInfo(f"{number}.bmp")
+            data = b"BM" + bytes(10_000)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    run = prepare(RunConfig((str(photos / "a"), str(b)), faces="crop"), model=fake_model)
+    assert estimate(run).inputs == 12  # a zip says how many it has
+    run = prepare(RunConfig((str(many),), faces="crop"), model=fake_model)
+    assert 35 <= estimate(run).inputs <= 45  # a tar does not
+    run = prepare(RunConfig((str(many),), faces="crop", limit=5), model=fake_model)
+    assert estimate(run).inputs == 5
+    some = prepare(RunConfig((f"{many}!/3.bmp", f"{b}!/01.png"), faces="crop"), model=fake_model)
+    assert estimate(some).inputs == some.summary.inputs == 2  # nothing has to be guessed at
+    code, _, err = invoke("--dry-run", b, photos / "a")
+    assert code == 0
+    assert "would label about 12 inputs" in err
+    assert "with those of 1 archive, into stdout" in err
+
+
+@POSIX
+def test_a_reader_that_leaves_ends_the_reading_of_an_archive(
+    tmp_path: Path, fake_model_folder: Path
+) -> None:
+    """The first picture, then 4 GB of text to pass over, which take 10 s and more to unpack."""
+    archive = tmp_path / "x.tar.gz"
+    text = gzip.compress(bytes(100_000_000), 1)
+    with archive.open("wb") as file:
+        head = tarfile.TarInfo("a.png")
+        head.size = len(png(1))
+        block = head.tobuf() + png(1).ljust(512 * -(-head.size // 512), b"\0")
+        texts = tarfile.TarInfo("text")
+        texts.size = 40 * 100_000_000
+        file.write(gzip.compress(block + texts.tobuf()))
+        for _ in range(40):
+            file.write(text)
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "annotate", "run", str(archive), "--faces", "crop",
+            "--model", str(fake_model_folder), "-o", str(tmp_path / "x.csv"),
+        ],
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    time.sleep(3)
+    process.send_signal(2)
+    process.wait(timeout=60)
+    assert process.returncode == 130
+    assert time.monotonic() - started < 8
+    assert not (tmp_path / "x.csv").exists()
+
+
+@POSIX
+def test_folders_deeper_than_a_path_can_be_are_a_row(tmp_path: Path, fake_model: Model) -> None:
+    """Made from inside: no path from the root leads to the last ones."""
+    draw(tmp_path / "in" / "a.png", (1, 2, 3))
+    here = Path.cwd()
+    os.chdir(tmp_path / "in")
+    name = "d" * 200
+    try:
+        for _ in range(25):
+            os.mkdir(name)
+            os.chdir(name)
+        Path("deep.png").touch()
+        other = draw(tmp_path / "other.png", (3, 2, 1))
+        rows, summary = label(tmp_path / "in", other, model=fake_model)
+    finally:
+        os.chdir(here)
+        subprocess.run(["rm", "-rf", str(tmp_path / "in")], check=True)
+    assert [row["status"] for row in rows] == ["ok", "unreadable", "ok"]
+    assert rows[1]["error"] == "folder cannot be listed: File name too long"
+    assert summary.inputs == 3
