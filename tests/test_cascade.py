@@ -52,7 +52,7 @@ def assert_as_the_library(
     """The same faces as mtcnn's own driver, which wants a padded square. Returns their number."""
     monkeypatch.chdir(tmp_path)  # mtcnn looks for weights in the current folder first
     mtcnn = pytest.importorskip("mtcnn")
-    library, ours = mtcnn.MTCNN(), Cascade(thresholds=LIBRARY)
+    library, ours = mtcnn.MTCNN(), Cascade(LIBRARY)
     count = 0
     for path in paths:
         pixels = at_640(path)

@@ -102,8 +102,9 @@ def test_unsupported_inputs_are_no_failure(
         (["run", "x", "--faces", "crop", "--batch-size", "0", "-o", "-"], "0 is not in the range"),
         (["run", "x", "--faces", "crop", "--workers", "many", "-o", "-"], "not a valid integer"),
         (["run", "x", "--faces", "crop", "--limit", "0", "-o", "-"], "0 is not in the range"),
-        (["run", "x", "-o", "x.csv"], "pass --faces crop"),
-        (["run", "x", "--faces", "detect", "-o", "x.csv"], "pass --faces crop"),
+        (["run", "x", "--detect-size", "9", "-o", "x.csv"], "expected auto or 32 to 4096 pixels"),
+        (["run", "x", "--detect-size", "big", "-o", "x.csv"], "expected auto or 32 to 4096"),
+        (["run", "x", "--min-score", "2", "-o", "x.csv"], "2.0 is not in the range"),
         (["models", "fly"], "No such command"),
         (["demo", "--out"], "requires an argument"),
     ],
@@ -421,7 +422,7 @@ HEAVY = [
         "import annotate",
         "import annotate.cli, sys; sys.argv = ['annotate', '--help']; annotate.cli.main()",
         "import annotate.cli, sys; sys.argv = ['annotate', 'run', '--help']; annotate.cli.main()",
-        "import annotate.cli, sys; sys.argv = ['annotate', 'run', 'x']; annotate.cli.main()",
+        "import annotate.cli, sys; sys.argv = ['annotate', 'run']; annotate.cli.main()",
     ],
 )
 def test_nothing_heavy_is_imported_for_help(statement: str) -> None:
