@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import click
@@ -36,17 +37,21 @@ def blocks(language: str) -> list[str]:
 def commands(program: str) -> list[str]:
     """The lines of the README's shell blocks that start a program."""
     lines = [line for block in blocks("sh") for line in block.splitlines()]
-    return [line.partition("  #")[0] for line in lines if line.startswith(program)]
+    return [line.partition("  #")[0] for line in lines if re.search(rf"(^|\| ){program}", line)]
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the README's examples expect: faces/, labelled/ and models/base."""
+    """What the README's examples expect: photos, an archive, crops, labelled crops, a model."""
     matplotlib = pytest.importorskip("matplotlib")
     desk = tmp_path_factory.mktemp("desk")
     portrait = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     (desk / "faces").mkdir()
     (desk / "labelled").mkdir()
+    (desk / "photos").mkdir()
+    shutil.copy(portrait, desk / "photos")
+    with zipfile.ZipFile(desk / "takeout.zip", "w") as archive:
+        archive.write(portrait, "takeout/portrait.jpg")
     with Image.open(portrait) as image:
         crop = image.crop(HOPPER_BOX)
     crop.save(desk / "faces" / "hopper.png")
