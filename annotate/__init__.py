@@ -5,6 +5,7 @@ The public names are loaded when they are first used, so that importing the pack
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from annotate.names import resolve
     from annotate.readers import read
     from annotate.records import Predictions
+
+# ONNX Runtime 1.29 and newer keeps a record of its use below the home folder and sends it to its
+# maker, unless this is set before it is imported. Worker processes inherit it.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 __all__ = [
     "AnnotateError",

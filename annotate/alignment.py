@@ -97,4 +97,15 @@ def crop_matrix(landmarks: npt.ArrayLike, size_px: int) -> Matrix:
 
     Raises ValueError where the landmarks are degenerate.
     """
-    return similarity(TEMPLATE * (size_px / CROP_PX), landmarks)
+    matrix = similarity(TEMPLATE * (size_px / CROP_PX), landmarks)
+    if not np.hypot(*matrix[:, 0]) > 0:
+        raise ValueError("landmarks that are all at one place, or nowhere, give no direction")
+    return matrix
+
+
+def crop_side(landmarks: npt.ArrayLike) -> float:
+    """Side of a face's aligned crop in pixels of its picture; 0 where there can be none."""
+    try:
+        return float(np.hypot(*crop_matrix(landmarks, 1)[:, 0]))
+    except ValueError:
+        return 0.0

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 
 from annotate.face_networks import ONET_PX, RNET_PX, load_networks
 from annotate.face_options import NETWORK_FACE_PX
@@ -31,9 +32,17 @@ OVERLAP = 0.7
 """Of two boxes that overlap more, the one of lower probability goes; at the end, as a share of the
 smaller one."""
 
-MAX_PROPOSALS = 1000
-"""Proposals that one level of the pyramid may make, the likeliest; a picture made of faces alone
-has fewer, and the suppression compares each with each."""
+_STRIP_PIXELS = 2**17
+_PATCHES_TOGETHER = 64
+"""Pixels that P-Net, and patches that R-Net and O-Net take at a time: 130 and 120 MB. The memory of
+a search is bounded by these, and not by what a picture shows."""
+
+MAX_PROPOSALS = 4000
+"""Cells that one level of the pyramid may propose, the likeliest; a face has about 16 of them, and
+the suppression compares each with each."""
+
+MAX_FINDS = 2000
+"""Likely faces of one picture, the likeliest: a second look at one takes 5 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,7 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """N likely faces of one picture, the likeliest first.
+    """N likely faces of one picture, MAX_FINDS at most, the likeliest first.
 
     boxes: float32 (N, 4), x_min, y_min, x_max, y_max in pixels; may reach beyond the picture.
     scores: float32 (N,), 0 to 1. landmarks: float32 (N, 5, 2), (x, y) in pixels of the eye on the
@@ -84,40 +93,43 @@ class Cascade:
 
     def judge(self, pictures: Floats, boxes: Floats, picture_of: npt.NDArray[np.int64]) -> Judged:
         """O-Net's opinion of boxes. pictures: (b, 3, h, w), see `as_planes`. boxes: (n, 4)."""
-        return Judged(
-            *self._networks.onet.run(
-                None,
-                {
-                    "pixels": pictures,
-                    "boxes": _patch_corners(boxes, ONET_PX),
-                    "picture_of": picture_of,
-                },
-            )
-        )
+        corners = _patch_corners(boxes, ONET_PX)
+        return Judged(*_in_parts(self._networks.onet, pictures, corners, picture_of))
 
     def _propose(self, planes: Floats, min_face_px: float) -> Floats:
         """P-Net at every scale. Returns squares (n, 5): corners and probability."""
         found = [np.empty((0, 5), np.float32)]
         for level_px, scale in _pyramid(max(planes.shape[1:]), min_face_px):
             level = _shrink(planes, level_px)
-            (cells,) = self._networks.pnet.run(None, {"pixels": level[None]})
-            boxes = _proposals(cells[0], self._thresholds.pnet)
+            boxes = _proposals(self._cells(level), self._thresholds.pnet)
             boxes[:, :4] /= scale
             found.append(boxes[_suppress(boxes, PNET_LEVEL_OVERLAP)])
         together = _sorted(np.concatenate(found))
         return _squared(together[_suppress(together, OVERLAP)])
 
+    def _cells(self, level: Floats) -> Floats:
+        """P-Net on a level (3, h, w), in strips of rows: its layers take 500 bytes a pixel.
+
+        Returns (5, h', w'): the same as in one piece, for a cell is all that an output sees.
+        """
+        _, height, width = level.shape
+        rows = max(1, _STRIP_PIXELS // width // CELL_STRIDE_PX)
+        strips = []
+        for first in range(0, -(-(height - CELL_PX + CELL_STRIDE_PX) // CELL_STRIDE_PX), rows):
+            top = first * CELL_STRIDE_PX
+            # The last strip goes to the end, where the network pads what is odd.
+            bottom = top + (rows - 1) * CELL_STRIDE_PX + CELL_PX
+            strip = np.ascontiguousarray(level[:, top:bottom])
+            strips.append(self._networks.pnet.run(None, {"pixels": strip[None]})[0][0])
+        return np.concatenate(strips, axis=1)
+
     def _refine(self, planes: Floats, boxes: Floats) -> Floats:
         """R-Net on the proposals. Returns squares (n, 5)."""
         if not len(boxes):
             return boxes
-        offsets, probability = self._networks.rnet.run(
-            None,
-            {
-                "pixels": planes[None],
-                "boxes": _patch_corners(_inside(boxes, planes), RNET_PX),
-                "picture_of": np.zeros(len(boxes), np.int64),
-            },
+        corners = _patch_corners(_inside(boxes, planes), RNET_PX)
+        offsets, probability = _in_parts(
+            self._networks.rnet, planes[None], corners, np.zeros(len(boxes), np.int64)
         )
         moved = np.column_stack([_moved(boxes, offsets), probability])
         moved = _sorted(moved[probability > self._thresholds.rnet])
@@ -131,7 +143,7 @@ class Cascade:
         moved = np.column_stack([said.boxes_from(boxes), said.probability])
         likeliest = np.argsort(-said.probability, kind="stable")
         likeliest = likeliest[said.probability[likeliest] > self._thresholds.onet]
-        kept = likeliest[_suppress(moved[likeliest], OVERLAP, of_smaller=True)]
+        kept = likeliest[_suppress(moved[likeliest], OVERLAP, of_smaller=True)][:MAX_FINDS]
         landmarks = said.landmarks_in(boxes)[kept]
         return Detections(moved[kept, :4], said.probability[kept], landmarks)
 
@@ -154,6 +166,21 @@ class Judged:
         size = boxes[:, None, 2:4] - corner + 1
         relative = self.relative.reshape(-1, 2, 5).transpose(0, 2, 1)
         return np.asarray(relative * size + corner - 1, np.float32)
+
+
+def _in_parts(
+    network: onnxruntime.InferenceSession,
+    pictures: Floats,
+    corners: Floats,
+    picture_of: npt.NDArray[np.int64],
+) -> list[Floats]:
+    """R-Net's or O-Net's outputs for n patches. pictures: (b, 3, h, w). corners: (n, 4)."""
+    parts = []
+    for first in range(0, len(corners), _PATCHES_TOGETHER):
+        part = slice(first, first + _PATCHES_TOGETHER)
+        given = {"pixels": pictures, "boxes": corners[part], "picture_of": picture_of[part]}
+        parts.append(network.run(None, given))
+    return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
 
 def as_planes(pixels: Pixels) -> Floats:
@@ -190,6 +217,9 @@ def _shrink(planes: Floats, level_px: int) -> Floats:
     shrunk = _mean_rows(planes, step, rows)
     return _mean_rows(shrunk.transpose(0, 2, 1), step, columns).transpose(0, 2, 1)
 
+
+_BLOCK_BOXES = 256
+"""Boxes that are compared with all others at a time."""
 
 _BLOCK_ROWS = 64
 """Rows of the source that a block covers."""
@@ -250,13 +280,20 @@ def _suppress(boxes: Floats, limit: float, *, of_smaller: bool = False) -> npt.N
     boxes: (n, 5), the likeliest first. A box counts even where it goes itself, as in mtcnn.
     """
     left, top, right, bottom = boxes[:, :4].T
-    width = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
-    height = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
-    shared = np.maximum(width, 0) * np.maximum(height, 0)
     area = (right - left) * (bottom - top)
-    whole = np.minimum(area[:, None], area) if of_smaller else area[:, None] + area - shared
-    overlaps = np.triu(shared > limit * whole, k=1)
-    return np.flatnonzero(~overlaps.any(axis=0))
+    stays = np.ones(len(boxes), bool)
+    for first in range(0, len(boxes), _BLOCK_BOXES):
+        these = slice(first, first + _BLOCK_BOXES), None
+        # Only later boxes can go.
+        width = np.minimum(right[these], right[first:]) - np.maximum(left[these], left[first:])
+        height = np.minimum(bottom[these], bottom[first:]) - np.maximum(top[these], top[first:])
+        shared = np.maximum(width, 0) * np.maximum(height, 0)
+        sum_or_smaller = np.minimum if of_smaller else np.add
+        whole = sum_or_smaller(area[these], area[first:])
+        if not of_smaller:
+            whole -= shared
+        stays[first:] &= ~np.triu(shared > limit * whole, k=1).any(axis=0)
+    return np.flatnonzero(stays)
 
 
 def _squared(boxes: Floats) -> Floats:

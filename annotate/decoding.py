@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from annotate.crops import save_crops
 from annotate.errors import one_line
 from annotate.face_options import FaceOptions
 from annotate.flags import pixel_flags
@@ -81,7 +82,7 @@ def _photograph_sample(
     source: Source, facts: Facts, data: bytes, options: DecodeOptions, wanted: FaceOptions
 ) -> Sample:
     """The sample of a photograph with any number of faces. Raises ImageError, AnnotateError."""
-    from annotate.photographs import cut_faces, save_crops
+    from annotate.photographs import cut_faces
 
     saves = options.crops_dir is not None
     found = cut_faces(data, options.size_px, wanted, max_pixels=options.max_pixels, keep_full=saves)

@@ -21,6 +21,9 @@ TRIAL_ARCHIVES = 8
 TRIAL_MEMBERS = 8
 """Of so many archives among them, so many members each, the first ones."""
 
+TRIAL_S = 5.0
+"""When it has taken so long, files are enough as they are, and then one archive is."""
+
 _TRIAL_BATCHES = 3
 _START_UP_S = 2.0
 
@@ -40,7 +43,8 @@ def describe(run: Run, output: str | None) -> str:
     """What a run would do, for people; several lines. Decodes a few inputs, writes nothing."""
     plan, model = run.found.plan, run.model
     expected = estimate(run)
-    inputs = f"{expected.inputs:,} inputs ({_size_of(run)})"
+    noun = "input" if expected.inputs == 1 else "inputs"
+    inputs = f"{expected.inputs:,} {noun} ({_size_of(run)})"
     if plan.archives:
         archives = "1 archive" if plan.archives == 1 else f"{plan.archives:,} archives"
         inputs = f"about {inputs}, with those of {archives},"
@@ -83,13 +87,20 @@ def _trial(run: Run, sources: list[Source]) -> tuple[int, float]:
     Returns how many inputs were decoded, and how many an archive has for each of its bytes.
     """
     options = replace(run.decode_options, crops_dir=None)  # nothing is written
+    deadline = time.perf_counter() + TRIAL_S
+    files = [source for source in sources if not source.is_archive]
     archives = [source for source in sources if source.is_archive]
     step = -(-len(archives) // TRIAL_ARCHIVES) or 1
     tried, in_archives, packed = 0, 0.0, 0
-    for source in [source for source in sources if not source.is_archive]:
+    # In an order that is spread over the plan wherever it ends.
+    for source in [source for first in range(8) for source in files[first::8]]:
+        if tried and time.perf_counter() > deadline:
+            break
         decode_source(source, options)
         tried += 1
-    for source in archives[::step]:
+    for number, source in enumerate(archives[::step]):
+        if number and time.perf_counter() > deadline:
+            break
         archive = run.inputs().archive(source)
         sizes = []
         for member in islice(archive, TRIAL_MEMBERS):

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from annotate.alignment import Matrix, warp
+from annotate.alignment import Matrix, crop_side, warp
 from annotate.cascade import Cascade, Detections, as_planes
 from annotate.face_options import FaceOptions
 from annotate.images import Picture, Pixels
@@ -46,6 +46,9 @@ _CLEARLY_NONE = 0.5
 _CLEARLY_A_FACE = 0.9
 """Between the two, _MORE_VIEWS are taken: of one true face in 15."""
 
+_FACES_TOGETHER = 16
+"""Finds that are looked at together: their views take 100 MB, and a crowd may have thousands."""
+
 _MIRRORED = [1, 0, 2, 4, 3]
 """The landmarks' order after mirroring: left is right."""
 
@@ -66,11 +69,14 @@ def find_faces(picture: Picture, options: FaceOptions) -> list[Face]:
     limits = np.array([picture.width, picture.height] * 2, np.float32)
     boxes = np.clip(found.boxes * np.tile(to_full, 2), 0, limits)
     sides = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    kept = np.flatnonzero((scores >= options.min_score) & (sides >= options.min_face_px))
+    landmarks = landmarks * to_full
+    # A face whose landmarks fall together cannot be cut out.
+    has_crop = np.array([crop_side(points) >= 1 for points in landmarks])
+    wanted = (scores >= options.min_score) & (sides >= options.min_face_px)
+    kept = np.flatnonzero(wanted & has_crop)
     if options.max_faces is not None:
         kept = kept[np.argsort(-sides[kept], kind="stable")][: options.max_faces]
     kept = kept[np.lexsort((boxes[kept, 1], boxes[kept, 0]))]
-    landmarks = landmarks * to_full
     return [_face(boxes[i], scores[i], landmarks[i], limits) for i in kept]
 
 
@@ -119,6 +125,16 @@ def _look_again(pixels: Pixels, found: Detections) -> tuple[Floats, Matrix]:
         _upright(box, landmarks)
         for box, landmarks in zip(found.boxes, found.landmarks, strict=True)
     ]
+    looks = [
+        _look_at(pixels, matrices[first : first + _FACES_TOGETHER])
+        for first in range(0, len(matrices), _FACES_TOGETHER)
+    ]
+    scores, landmarks = (np.concatenate(parts) for parts in zip(*looks, strict=True))
+    return scores, landmarks
+
+
+def _look_at(pixels: Pixels, matrices: Sequence[Matrix]) -> tuple[Floats, Matrix]:
+    """The same for a few faces. matrices: see `_upright`."""
     planes = np.stack([as_planes(warp(pixels, matrix, _VIEW_PX)) for matrix in matrices])
     opinion = _views(planes, _VIEWS)
     scores = _score(opinion)

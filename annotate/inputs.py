@@ -34,6 +34,7 @@ class Inputs:
         # What is known to come: in the archive that is open, and behind it in the plan.
         self._archive: Archive | None = None
         self._files_ahead = plan.files
+        self._unopened = plan.archives
         # Replaced, never changed: whoever iterates over it does so in another thread.
         self.skipped: Counter[str] = Counter()
 
@@ -50,6 +51,14 @@ class Inputs:
             return self._given
         known = self._given + self._files_ahead + (self._archive.ahead if self._archive else 0)
         return known if self._limit is None else min(known, self._limit)
+
+    @property
+    def is_total_known(self) -> bool:
+        """Whether `total` is all there will be, as far as archives have directories that say."""
+        if self._has_ended:
+            return True
+        is_known = not self._unopened and (self._archive is None or self._archive.is_ahead_known)
+        return is_known or (self._limit is not None and self.total >= self._limit)
 
     def stop(self) -> None:
         """End the iteration soon, also in the middle of an archive. For any thread."""
@@ -77,6 +86,7 @@ class Inputs:
         archive = self.archive(source)
         self._files_ahead -= archive.ahead
         self._archive = archive
+        self._unopened -= not archive.is_ahead_known
         yield from archive
         self._archive = None
         self.skipped = self.skipped + archive.skipped

@@ -6,26 +6,18 @@ need, where a face would otherwise get fewer pixels than the network takes.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
 
-from annotate.alignment import CROP_PX, crop_matrix, warp
-from annotate.errors import AnnotateError, shown
+from annotate.alignment import CROP_PX, crop_matrix, crop_side, warp
 from annotate.face_options import FaceOptions
 from annotate.faces import find_faces
 from annotate.flags import pixel_flags
 from annotate.images import MAX_PIXELS, Picture, Pixels, decode
 from annotate.records import FLAGS, Face
-
-CROP_QUALITY = 95
-"""JPEG quality of saved crops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,58 +64,16 @@ def cut_faces(
     )
 
 
-def make_crops_folder(folder: str) -> None:
-    """Make sure that crops can be saved. Raises AnnotateError."""
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise AnnotateError(
-            f"cannot make the folder {shown(folder, 300)} for crops: {reason}"
-        ) from error
-
-
-def save_crops(folder: str, sha256: str, crops: Pixels) -> None:
-    """Write crops (F, s, s, 3) as `SHA256_INDEX.jpg`, each complete or not at all.
-
-    Raises AnnotateError.
-    """
-    for index, crop in enumerate(crops):
-        try:
-            _save(os.path.join(folder, f"{sha256}_{index}.jpg"), crop)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise AnnotateError(f"cannot write a crop to {shown(folder, 300)}: {reason}") from error
-
-
-def _save(path: str, crop: Pixels) -> None:
-    handle, temporary = tempfile.mkstemp(suffix=".part", dir=os.path.dirname(path))
-    try:
-        with os.fdopen(handle, "wb") as file:
-            Image.fromarray(crop).save(file, "JPEG", quality=CROP_QUALITY, subsampling=0)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
 def _sharp_enough(
     picture: Picture, data: bytes, faces: Sequence[Face], size_px: int, max_pixels: int
 ) -> Picture:
     """The picture, decoded again where a crop of size_px would show fewer pixels than there are."""
     full_px, decoded_px = max(picture.width, picture.height), max(picture.pixels.shape[:2])
-    smallest_px = min(_crop_side(face) for face in faces)
+    smallest_px = min(crop_side(_landmarks(face)) for face in faces)
     needed_px = math.ceil(full_px * min(1.0, size_px / smallest_px))
     if needed_px <= decoded_px:
         return picture
     return decode(data, enough_long_px=needed_px, max_pixels=max_pixels)
-
-
-def _crop_side(face: Face) -> float:
-    """Side of a face's aligned crop, pixels of the original."""
-    return float(np.hypot(*crop_matrix(_landmarks(face), 1)[:, 0]))
 
 
 def _landmarks(face: Face) -> tuple[tuple[float, float], ...]:
@@ -143,7 +93,7 @@ def _flagged(picture: Picture, face: Face, crop: Pixels) -> Face:
     """The face with the remarks on its pixels. A crop that shows a small face enlarged would look
     blurred: such a face is judged at the size that it has.
     """
-    side_px = max(8, round(_crop_side(face)))
+    side_px = max(8, round(crop_side(_landmarks(face))))
     judged = crop if side_px >= len(crop) else _cut(picture, face, side_px)
     left, top, right, bottom = face.box
     flags = {*face.flags, *pixel_flags(judged, min(right - left, bottom - top))}

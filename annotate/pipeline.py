@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from annotate import rows
+from annotate.crops import check_crops_folder, make_crops_folder
 from annotate.decoding import DecodeOptions, crashed, decode_source
 from annotate.engines import usable_cpus
 from annotate.errors import AnnotateError
@@ -34,7 +35,7 @@ from annotate.inputs import Inputs
 from annotate.model import Model, load_model
 from annotate.records import SCHEMA_VERSION, Predictions, Sample, Source, Status
 from annotate.scan import Scan, scan
-from annotate.selection import ScanOptions
+from annotate.selection import ScanOptions, Selection
 from annotate.summary import Summary
 from annotate.version import __version__
 from annotate.workers import OrderedMap
@@ -186,8 +187,6 @@ class Run:
         started = time.monotonic()
         bare = self.schema
         if self.config.save_crops is not None:
-            from annotate.photographs import make_crops_folder
-
             make_crops_folder(self.config.save_crops)
         inputs = self.inputs()
         with self._decoded(inputs) as samples:
@@ -240,7 +239,7 @@ class Run:
 
     def _count_inputs(self, inputs: Inputs) -> None:
         """What is known of the inputs by now: archives tell what is in them as they are read."""
-        self.summary.inputs = inputs.total
+        self.summary.inputs, self.summary.is_total_known = inputs.total, inputs.is_total_known
         self.summary.skipped = self.found.skipped + inputs.skipped
 
     def _count(self, samples: list[Sample], row_count: int) -> None:
@@ -263,6 +262,8 @@ def prepare(config: RunConfig, *, model: Model | None = None) -> Run:
     """
     if not config.sources and config.table is None:
         raise AnnotateError("no SOURCE: expected folders, files, archives, patterns or a table")
+    if config.save_crops is not None:
+        check_crops_folder(config.save_crops, config.sources, Selection(_scan_options(config)))
     found = scan(config.sources, _scan_options(config))
     if not found.plan:
         raise _no_images(config, found.skipped)

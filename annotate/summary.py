@@ -10,12 +10,14 @@ from annotate.records import Status
 
 @dataclass
 class Summary:
-    """What a run did. inputs: those known so far; archives tell what is in them as they are read.
+    """What a run did. inputs: those known so far; archives tell what is in them as they are read,
+    and is_total_known says whether there may be more.
     by_status: inputs by status, sums to `inputs` once the run is complete. rows: faces and inputs
     without one. skipped: entries of folders, archives and lists by reason.
     """
 
     inputs: int = 0
+    is_total_known: bool = True
     rows: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)

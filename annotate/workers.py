@@ -12,6 +12,7 @@ import os
 import queue
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,10 @@ STUCK_S = 5.0
 """A worker that has been dead for so long without loky noticing has left it stuck."""
 
 
+ORPHAN_S = 1.0
+"""How often a worker looks whether the main process is still there."""
+
+
 class MissingResultsError(Exception):
     """A worker came back without all results asked for, or with others: it is not to be trusted."""
 
@@ -58,6 +63,17 @@ def _stop_running(*_: object) -> None:
     _stopped = _running
 
 
+def _end_with(parent: int) -> None:
+    """End this process once its parent has ended. Runs in a thread.
+
+    By itself a worker of loky whose main process was killed stays for five minutes, and keeps
+    open what others wait to see closed, such as stderr in a pipe.
+    """
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_S)
+    os._exit(1)
+
+
 def _run_chunk(
     owner: str, function: Callable[[Any], Any], keys: Sequence[int], chunk: Sequence[Any]
 ) -> list[tuple[int, Any]]:
@@ -66,6 +82,8 @@ def _run_chunk(
     owner: identity of the OrderedMap; once it is left, the rest of its items are passed over.
     """
     global _running
+    if not _running and os.name == "posix":
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     _running = owner
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _stop_running)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotate.alignment import CROP_PX, TEMPLATE, align, crop_matrix, similarity, warp
+from annotate.alignment import CROP_PX, TEMPLATE, align, crop_matrix, crop_side, similarity, warp
 
 IDENTITY = np.array([[1.0, 0, 0], [0, 1, 0]])
 
@@ -37,6 +37,19 @@ def test_similarity_is_the_least_squares_one() -> None:
 def test_degenerate_landmarks_are_refused(points: np.ndarray) -> None:
     with pytest.raises(ValueError, match="landmarks"):
         similarity(points, TEMPLATE)
+
+
+@pytest.mark.parametrize("landmarks", [np.ones((5, 2)), np.full((5, 2), np.nan)])
+def test_landmarks_that_fall_together_make_no_crop(landmarks: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="landmarks"):
+        crop_matrix(landmarks, 96)
+    assert crop_side(landmarks) == 0
+
+
+def test_the_side_of_a_crop() -> None:
+    """The template is that of a crop of 200 px, so 0.7 of it is that of 140 px, however turned."""
+    assert crop_side(TEMPLATE * 0.7 + (31, 17)) == pytest.approx(140)
+    assert crop_side(TEMPLATE @ [[0, 3], [-3, 0]]) == pytest.approx(600)
 
 
 def test_the_identity_keeps_every_pixel() -> None:

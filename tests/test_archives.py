@@ -51,6 +51,9 @@ def test_what_is_packed_is_seen_by_content_not_by_name(tmp_path: Path) -> None:
     packed = make_tar(tmp_path / "packed.tar", mode="w:gz")
     plain = make_tar(tmp_path / "plain.tar.gz", mode="w")
     assert contents(read(packed)) == contents(read(plain)) == FILES
+    for path in (make_zip(tmp_path / "zip.tar"), make_tar(tmp_path / "tgz.zip", mode="w:gz")):
+        assert contents(read(path)) == FILES
+    assert contents(read(make_zip(tmp_path / "empty.tar", {}))) == {}
 
 
 def test_times_are_those_of_the_members(tmp_path: Path) -> None:
@@ -266,14 +269,46 @@ def test_an_archive_can_be_left_between_and_within_members(tmp_path: Path) -> No
         add(archive, b"text", bytes(100_000_000))
         add(archive, b"b.png", b"2")
     asked = 0
+    stop_at = 10**9
 
     def is_stopped() -> bool:
         nonlocal asked
         asked += 1
-        return asked > 6
+        return asked > stop_at
 
-    assert list(contents(read(path, is_stopped=is_stopped))) == [b"a.png"]
-    assert asked == 7
+    inputs = iter(archive_of(path, is_stopped=is_stopped))
+    assert next(inputs).data == b"1"
+    stop_at = asked + 4  # within the text, which takes more than that
+    assert list(inputs) == []
+    assert asked == stop_at + 1
+
+
+def test_a_tar_can_be_left_while_nothing_comes_out_of_it(tmp_path: Path) -> None:
+    """Gzip files of nothing, one after the other: as many as there are, gzip unpacks at once."""
+    path = tmp_path / "x.tar.gz"
+    path.write_bytes(gzip.compress(b"") * 100_000)
+    asked = 0
+
+    def is_stopped() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 10
+
+    assert read(path, is_stopped=is_stopped) == []
+    assert asked == 11
+
+
+def test_a_zip_can_be_left_while_its_directory_is_counted(tmp_path: Path) -> None:
+    files = {f"{i}.png".encode(): b"" for i in range(1000)}
+    asked = 0
+
+    def is_stopped() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 10
+
+    assert read(make_zip(tmp_path / "x.zip", files), is_stopped=is_stopped) == []
+    assert asked == 11
 
 
 # Opening what a row is about --------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +76,11 @@ def assert_as_the_library(
     return count
 
 
+@pytest.fixture(scope="module")
+def cascade() -> Cascade:
+    return Cascade()
+
+
 def test_the_faces_are_those_of_the_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +92,58 @@ def test_the_faces_of_real_photographs_are_those_of_the_library(
 ) -> None:
     paths = sorted((real_data / "photos").iterdir())
     assert assert_as_the_library(paths, tmp_path, monkeypatch) >= 42
+
+
+@pytest.mark.parametrize("shape", [(12, 40), (13, 40), (97, 61), (98, 60), (24, 900)])
+def test_strips_give_what_the_whole_gives(
+    cascade: Cascade, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]
+) -> None:
+    level = np.random.default_rng(0).random((3, *shape), np.float32) * 2
+    whole = cascade._networks.pnet.run(None, {"pixels": level[None]})[0][0]
+    for pixels in (1, 700, 3000):
+        monkeypatch.setattr("annotate.cascade._STRIP_PIXELS", pixels)
+        assert (cascade._cells(level) == whole).all()
+
+
+def test_suppression_by_blocks_is_that_of_each_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("annotate.cascade._BLOCK_BOXES", 7)
+    rng = np.random.default_rng(1)
+    boxes = rng.random((50, 5)).astype(np.float32) * 100
+    boxes[:, 2:4] += boxes[:, :2]
+    gone = {
+        later for later in range(50) for first in range(later)
+        if overlap(boxes[first, :4], boxes[later : later + 1, :4])[0] > 0.3
+    }  # fmt: skip
+    assert 5 < len(gone) < 45
+    assert _suppress(boxes, 0.3).tolist() == [i for i in range(50) if i not in gone]
+
+
+def test_a_crowd_takes_no_more_memory_than_an_empty_picture() -> None:
+    """1,024 faces of 40 px side by side: their patches at once would take a gigabyte."""
+    program = """
+import resource, sys
+import numpy as np
+from PIL import Image
+from annotate.face_options import FaceOptions
+from annotate.faces import find_faces
+from annotate.images import Picture
+with Image.open(sys.argv[1]) as image:
+    face = image.convert("RGB").crop((150, 40, 300, 190)).resize((60, 60))
+crowd = np.tile(np.asarray(face), (32, 32, 1))
+peaks = []
+for pixels in (np.zeros_like(crowd), crowd):
+    found = find_faces(Picture(pixels, 1920, 1920, None), FaceOptions(1920))
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(len(found), *peaks)
+"""
+    pytest.importorskip("resource", reason="peaks of memory are measured on POSIX only")
+    portrait = str(portraits()[1])
+    done = subprocess.run(
+        [sys.executable, "-c", program, portrait], capture_output=True, text=True, check=True
+    )
+    count, before_mb, after_mb = map(int, done.stdout.split())
+    assert count == 1024
+    assert after_mb - before_mb < 150
 
 
 def test_pixels_shrink_by_the_mean_of_the_area_they_cover() -> None:
@@ -116,11 +175,6 @@ def test_of_overlapping_boxes_the_likeliest_stays() -> None:
 def test_planes_are_black_at_zero() -> None:
     planes = as_planes(np.array([[[0, 128, 255]]], np.uint8))
     np.testing.assert_allclose(planes[:, 0, 0], [0, 1, 255 / 128])
-
-
-@pytest.fixture(scope="module")
-def cascade() -> Cascade:
-    return Cascade()
 
 
 @settings(deadline=None, max_examples=40)

@@ -15,10 +15,13 @@ import pytest
 from PIL import Image
 
 import annotate
+from annotate.decoding import DecodeOptions, decode_source
 from annotate.errors import AnnotateError
+from annotate.estimate import estimate
 from annotate.face_options import DETECTOR, MIN_SCORE
 from annotate.model import Model, load_model
-from annotate.pipeline import RunConfig, run_table
+from annotate.pipeline import RunConfig, prepare, run_table
+from annotate.records import Sample, Source
 from tests.kinds import make_kinds
 from tests.test_cascade import portraits
 from tests.test_faces import COLLINS, HOPPER, overlap
@@ -205,3 +208,27 @@ def test_python_finds_faces_too(model: Model) -> None:
     assert iou(row, HOPPER) > 0.6
     data = io.BytesIO(portraits()[0].read_bytes())
     assert row["size_bytes"] == len(data.getvalue())
+
+
+def test_a_dry_run_takes_seconds_whatever_the_photographs(
+    tmp_path: Path, fake_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty photographs; without a limit a trial takes them all, with one of no time a single."""
+    looked_at: list[str] = []
+
+    def decode_and_note(source: Source, options: DecodeOptions) -> Sample:
+        looked_at.append(source.path)
+        return decode_source(source, options)
+
+    for number in range(40):
+        shutil.copy(portraits()[1], tmp_path / f"{number:02d}.png")
+    monkeypatch.setattr("annotate.estimate.decode_source", decode_and_note)
+    run = prepare(RunConfig((str(tmp_path),)), model=fake_model)
+    monkeypatch.setattr("annotate.estimate.TRIAL_S", 0.0)
+    assert estimate(run).inputs == 40
+    assert looked_at == ["00.png"]
+    monkeypatch.setattr("annotate.estimate.TRIAL_S", 600.0)
+    looked_at.clear()
+    assert estimate(run).seconds > 0
+    assert sorted(looked_at) == [f"{number:02d}.png" for number in range(40)]
+    assert looked_at[:5] == ["00.png", "08.png", "16.png", "24.png", "32.png"]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from annotate.alignment import CROP_PX, TEMPLATE, align
-from annotate.errors import AnnotateError
 from annotate.face_options import FaceOptions
 from annotate.faces import find_faces
 from annotate.images import ImageError, Picture, decode
-from annotate.photographs import cut_faces, make_crops_folder, save_crops
+from annotate.photographs import cut_faces
 from tests.test_cascade import portraits
 
 OPTIONS = FaceOptions()
@@ -104,26 +102,3 @@ def test_a_picture_without_faces_and_bytes_without_a_picture() -> None:
         cut_faces(b"no", 32, OPTIONS)
     with pytest.raises(ImageError, match="limit"):
         cut_faces(jpeg(np.zeros((50, 60, 3), np.uint8)), 32, OPTIONS, max_pixels=2999)
-
-
-def test_crops_are_saved_by_hash_and_index(tmp_path: Path, hopper: np.ndarray) -> None:
-    crops = cut_faces(jpeg(hopper), 32, OPTIONS, keep_full=True).full_crops
-    folder = tmp_path / "new" / "crops"
-    make_crops_folder(str(folder))
-    (tmp_path / "elsewhere.jpg").write_bytes(b"keep me")
-    (folder / "abc_0.jpg").symlink_to(tmp_path / "elsewhere.jpg")
-    save_crops(str(folder), "abc", crops)
-    assert [path.name for path in folder.iterdir()] == ["abc_0.jpg"]
-    assert (tmp_path / "elsewhere.jpg").read_bytes() == b"keep me"
-    with Image.open(folder / "abc_0.jpg") as image:
-        assert image.size == (CROP_PX, CROP_PX)
-        assert np.abs(np.asarray(image).astype(int) - crops[0]).mean() < 4
-
-
-def test_crops_that_cannot_be_saved_end_the_run(tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.touch()
-    with pytest.raises(AnnotateError, match="cannot make the folder"):
-        make_crops_folder(str(blocked))
-    with pytest.raises(AnnotateError, match="cannot write a crop to"):
-        save_crops(str(tmp_path / "no"), "abc", np.zeros((1, 8, 8, 3), np.uint8))

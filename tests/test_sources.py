@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from annotate.estimate import estimate
 from annotate.pipeline import RunConfig, prepare, run_table, write
 from annotate.summary import Summary
 from annotate.writers import restore
-from tests.conftest import draw
+from tests.conftest import ROOT, draw
 from tests.test_scan import NAMES
 
 Rows = list[dict[str, Any]]
@@ -174,6 +175,47 @@ def test_batches_workers_and_windows_do_not_change_rows(
         tables.append(run_table(config, model=model).table.to_pylist())
     assert tables[0] == tables[1] == tables[2] == tables[3]
     assert len(tables[0]) == 46
+
+
+@POSIX
+def test_nothing_is_written_but_the_output_and_inputs_stay_as_they_are(
+    photos: Path, tmp_path: Path
+) -> None:
+    """Nor by a library: ONNX Runtime notes what it does below the home folder, and sends it."""
+    for name in ("trip.zip", "trip.tar.gz"):
+        pack(photos, tmp_path / name)
+    before = state_of(tmp_path)
+    with tempfile.TemporaryDirectory() as elsewhere:
+        for name in ("home", "tmp", "out"):
+            os.mkdir(os.path.join(elsewhere, name))
+        # No variable by which a library would know that this is a test.
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HOME": os.path.join(elsewhere, "home"),
+            "TMPDIR": os.path.join(elsewhere, "tmp"),
+        }
+        for faces in ("detect", "crop"):
+            words = ["run", "trip.zip", "trip.tar.gz", "photos", "-o", f"{elsewhere}/out/x.csv"]
+            process = subprocess.run(
+                [sys.executable, "-m", "annotate", *words, "--faces", faces, "--overwrite"],
+                env=environment,
+                cwd=tmp_path,
+                capture_output=True,
+            )
+            assert process.returncode == 3, process.stderr
+        written = [os.path.join(where, n) for where, _, names in os.walk(elsewhere) for n in names]
+        assert written == [f"{elsewhere}/out/x.csv"]
+    assert state_of(tmp_path) == before
+
+
+def state_of(folder: Path) -> dict[Path, tuple[bytes, int]]:
+    """What is in all files below a folder, and when they and the folders were changed."""
+    return {
+        path: (path.read_bytes() if path.is_file() else b"", path.stat().st_mtime_ns)
+        for path in [folder, *folder.rglob("*")]
+    }
 
 
 # Any name ---------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import gzip
 import os
 import random
 import tarfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,83 @@ def test_many_gzip_members_in_a_row_are_one_stream(tmp_path: Path) -> None:
     pieces = [gzip.compress(data[i : i + 1000]) for i in range(0, len(data), 1000)]
     (tmp_path / "x.tar.gz").write_bytes(b"".join(pieces))
     assert contents(read(tmp_path / "x.tar.gz")) == FILES
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz"])
+def test_tars_that_were_joined_are_all_read(tmp_path: Path, name: str) -> None:
+    """As `cat a b` makes them; tar itself stops silently at the end of the first one."""
+    pack = gzip.compress if name.endswith("gz") else bytes
+    parts = [{b"a.png": b"1"}, {}, {b"b.png": b"2", b"c.png": b"3"}]
+    tars_of_parts = [make_tar(tmp_path / "part.tar", part).read_bytes() for part in parts]
+    (tmp_path / name).write_bytes(b"".join(pack(data) for data in tars_of_parts))
+    assert contents(read(tmp_path / name)) == {b"a.png": b"1", b"b.png": b"2", b"c.png": b"3"}
+
+
+def test_a_header_that_was_zeroed_does_not_end_a_tar_in_silence(tmp_path: Path) -> None:
+    """As a lost sector does: to tarfile, that is the end."""
+    path = make_tar(tmp_path / "x.tar", {b"a.png": b"1", b"b.png": b"2", b"c.png": b"3"})
+    path.write_bytes(patched(path.read_bytes(), b"b.png", 0, 0, bytes(512)))
+    assert set(read_by_tarfile(path)) == {b"a.png"}
+    assert contents(read(path)) == {
+        b"a.png": b"1",
+        b"": "decode_error: archive: a damaged header, or no tar at all",
+    }
+
+
+def test_what_follows_the_end(tmp_path: Path) -> None:
+    """Less than a block, padding of any length, and what gzip passes over, is nothing."""
+    path = tmp_path / "x.tar"
+    whole = make_tar(path).read_bytes()
+    for data in (
+        whole + b"\r\n",
+        whole + bytes(3_000_000),
+        gzip.compress(whole) + b"a signature",
+        gzip.compress(whole) + bytes(5000),
+    ):
+        path.write_bytes(data)
+        assert contents(read(path)) == FILES
+    with path.open("wb") as file:  # a hole of 1 TB is not read to its end
+        file.write(whole)
+        file.truncate(2**40)
+    assert contents(read(path)) == FILES
+
+
+def test_a_gzip_file_whose_checksum_is_wrong_says_so(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "x.tar.gz", mode="w:gz")
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1  # in the length, behind all members
+    path.write_bytes(data)
+    found = contents(read(path))
+    assert str(found.pop(b"")).startswith("decode_error: archive: damaged: ")
+    assert found == FILES
+
+
+def test_times_in_gnu_headers_are_no_folder(tmp_path: Path) -> None:
+    """`tar --listed-incremental` has them where ustar has the first part of a name."""
+    header = bytearray(tarfile.TarInfo("a.png").tobuf(tarfile.GNU_FORMAT))
+    header[345:369] = b"15300321551\0" * 2
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "x.tar").write_bytes(header + bytes(1024))
+    assert contents(read(tmp_path / "x.tar")) == {b"a.png": b""}
+
+
+def test_global_headers_of_any_number_take_no_memory(tmp_path: Path) -> None:
+    """4 of them with 44,000 keywords each, all different, were 30 MB."""
+    with gzip.open(tmp_path / "x.tar.gz", "wb", 1) as file:
+        for number in range(4):
+            records = b"".join(b"22 GNU.sparse.%03d%03x=\n" % (number, i) for i in range(4000))
+            records += b"".join(b"17 %03d.%07x=x\n" % (number, i) for i in range(40_000))
+            header = tarfile.TarInfo("x")
+            header.type, header.size = tarfile.XGLTYPE, len(records)
+            file.write(header.tobuf() + records + bytes(-len(records) % 512))
+        file.write(tarfile.TarInfo("a.png").tobuf() + bytes(1024))
+    tracemalloc.start()
+    found = contents(read(tmp_path / "x.tar.gz"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "sparse" in str(found[b"a.png"])
+    assert peak < 6e6
 
 
 def test_a_large_plain_tar_is_skipped_through_not_read_through(

@@ -278,6 +278,29 @@ def test_waiting_for_items_is_not_taken_for_a_stuck_worker(
         assert list(results) == [9]
 
 
+def test_workers_end_soon_after_a_main_process_that_was_killed(tmp_path: Path) -> None:
+    """Also one that has nothing to do: whoever reads the program's stderr sees its end."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import time\n"
+        "from functools import partial\n"
+        "from tests.test_workers import mapped, nap\n"
+        f"with mapped(partial(nap, {str(tmp_path)!r}), 3) as results:\n"
+        "    print(list(results), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, env=environment)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"[0, 1, 2]\n"
+    process.kill()
+    process.wait()
+    started = time.monotonic()
+    assert process.stdout.read() == b""  # the workers hold the other end, too
+    process.stdout.close()
+    assert time.monotonic() - started < 10
+
+
 def test_workers_import_nothing_heavy(tmp_path: Path) -> None:
     """A worker that decodes needs no model and no tables; each would cost it 100 MB or more."""
     script = tmp_path / "script.py"

@@ -7,6 +7,7 @@ import random
 import struct
 import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,19 +107,63 @@ def test_memory_does_not_grow_with_the_number_of_members(
     assert peak < 1e6
 
 
+def test_offsets_modulo_4_gib_are_understood(tmp_path: Path) -> None:
+    """What macOS makes of a folder of over 4 GiB: no zip64, and offsets of 32 bits that wrap."""
+    path = tmp_path / "x.zip"
+    contents_of = {b"a.png": b"first", b"film.mp4": b"", b"b.png": b"second", b"c.png": b"third"}
+    film = 9 * 2**30 + 12345
+    directory = b""
+    with path.open("wb") as file:
+        for name, data in contents_of.items():
+            offset, size, crc = file.tell() % 2**32, len(data), zlib.crc32(data)
+            facts = struct.pack("<5H3L2H", 20, 0, 0, 0, 33, crc, size, size, len(name), 0)
+            file.write(LOCAL + facts + name + data)
+            if name == b"film.mp4":
+                file.seek(film, 1)  # a hole on disk
+            rest = struct.pack("<3H2L", 0, 0, 0, 0, offset)
+            directory += CENTRAL + struct.pack("<H", 20) + facts + rest + name
+        start = file.tell() % 2**32
+        end = (b"PK\x05\x06", 0, 0, 4, 4, len(directory), start, 0)
+        file.write(directory + struct.pack("<4s4H2LH", *end))
+    del contents_of[b"film.mp4"]
+    archive = archive_of(path)
+    assert contents(list(archive)) == contents_of
+    assert archive.skipped == {"not an image": 1}
+
+
+def test_times_that_have_a_time_zone_are_preferred(tmp_path: Path) -> None:
+    """1234567890 is 2009-02-13 23:31:30 UTC; in Windows' ticks that is 128790414900000000."""
+    unix = struct.pack("<HHBi", 0x5455, 5, 1, 1234567890)
+    windows = struct.pack("<HHLHHQQQ", 10, 32, 0, 1, 24, 128790414900000001, 0, 0)
+    without_mtime = struct.pack("<HHBi", 0x5455, 5, 2, 77)
+    cut = struct.pack("<HHB", 0x5455, 5, 1)
+    freak = struct.pack("<HHLHHQQQ", 10, 32, 0, 1, 24, 0, 0, 0)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for number, extra in enumerate([unix, windows, unix + windows, without_mtime, cut, freak]):
+            info = zipfile.ZipInfo(f"{number}.png", (2009, 2, 14, 8, 31, 30))  # in Tokyo
+            info.extra = extra
+            archive.writestr(info, b"")
+    seconds = 1234567890 * 10**9
+    local = seconds + 9 * 3600 * 10**9
+    assert [source.modified_ns for source in read(tmp_path / "x.zip")] == [
+        seconds, seconds + 100, seconds + 100, local, local, -(2**63)
+    ]  # fmt: skip
+
+
 def test_large_sizes_are_taken_from_the_extra_field() -> None:
     """The two ways that zip64 allows: all values, or only those that do not fit."""
-    from annotate.archives.zips import _large
+    from annotate.archives.zips import _extra_fields, _large
 
     full = 0xFFFFFFFF
     field = struct.pack("<HHQQQ", 1, 24, 5 * 2**32, 6 * 2**32, 7 * 2**32)
     other = struct.pack("<HH4s", 0x5455, 4, b"time")
-    assert _large(other + field, full, full, full) == (5 * 2**32, 6 * 2**32, 7 * 2**32)
+    large = _large(_extra_fields(other + field), full, full, full)
+    assert large == (5 * 2**32, 6 * 2**32, 7 * 2**32)
     one = struct.pack("<HHQ", 1, 8, 9 * 2**32)
-    assert _large(one, 3, 4, full) == (3, 4, 9 * 2**32)
-    assert _large(one, full, full, 4) == (9 * 2**32, full, 4)
+    assert _large(_extra_fields(one), 3, 4, full) == (3, 4, 9 * 2**32)
+    assert _large(_extra_fields(one), full, full, 4) == (9 * 2**32, full, 4)
     for cut in range(len(one)):
-        assert _large(one[:cut], 3, 4, full) == (3, 4, full)
+        assert _large(_extra_fields(one[:cut]), 3, 4, full) == (3, 4, full)
 
 
 @pytest.mark.parametrize(

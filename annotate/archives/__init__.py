@@ -17,7 +17,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from annotate.archives import tars
 from annotate.archives.entries import ArchiveError, Budget, Entry, Kind, MemberError
@@ -32,6 +32,8 @@ _PART_BYTES = 16 * 2**20
 """Bytes of a tar that are read at a time: between two such parts a reader can be stopped."""
 
 _GZIP = b"\x1f\x8b"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+"""What files of these formats start with. A zip may also have something else before it."""
 
 _PASSED_OVER = {
     Kind.FOLDER: "folder entry of an archive",
@@ -50,7 +52,7 @@ class Archive:
     wanted: names of the members to read; None for all that are images by their name. is_unread:
     whether a member of this suffix is not to be decoded, so that its bytes are not needed.
     is_stopped: asked now and then; once it says yes, the iteration ends. `ahead`: inputs that are
-    known to come; `skipped`: what was passed over, by reason.
+    known to come, all of them if `is_ahead_known`; `skipped`: what was passed over, by reason.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Archive:
         is_stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.ahead = len(wanted or ())
+        self.is_ahead_known = wanted is not None
         self.skipped: Counter[str] = Counter()
         self._source = source
         self._selection = selection
@@ -92,7 +95,7 @@ class Archive:
     def _inputs(self) -> Iterator[Source]:
         """The inputs in the archive. Raises ArchiveError, OSError, ValueError."""
         with _Reader(self._source.location, self._is_stopped) as reader:
-            if self._wanted is None:
+            if self._wanted is None and reader.has_directory:
                 self._look_ahead(reader)
             for entry in reader.entries():
                 if self._is_input(entry):
@@ -101,10 +104,11 @@ class Archive:
             reader.check_unchanged()
 
     def _look_ahead(self, reader: _Reader) -> None:
-        """Count the inputs to come where the archive has a directory that says."""
+        """Count the inputs to come."""
         with contextlib.suppress(ArchiveError):  # reading comes to the same fault
-            for entry in reader.directory():
+            for entry in reader.entries():
                 self.ahead += self._why_not(entry) is None
+        self.is_ahead_known = True
 
     def _is_input(self, entry: Entry) -> bool:
         """Whether a row is to be made of an entry; if it is passed over, that is counted."""
@@ -167,7 +171,10 @@ class _Reader:
             if not stat.S_ISREG(self._state.st_mode):
                 raise ArchiveError(Status.UNREADABLE, "not a regular file")
             self._budget = Budget(self._state.st_size)
-            if location.lower().endswith(b".zip"):
+            start = self._file.read(4)
+            self._is_packed = start.startswith(_GZIP)
+            is_named_zip = location.lower().endswith(b".zip") and not self._is_packed
+            if is_named_zip or start.startswith(_ZIP):
                 self._zip = Zip(self._file, self._budget)
         except BaseException:
             self._file.close()
@@ -179,16 +186,17 @@ class _Reader:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
+    @property
+    def has_directory(self) -> bool:
+        """Whether all entries can be known before any is read."""
+        return self._zip is not None
+
     def entries(self) -> Iterator[Entry]:
         """All entries, in order."""
-        for entry in self.directory() if self._zip is not None else self._tar_entries():
+        for entry in self._tar_entries() if self._zip is None else self._zip.entries():
             if self._is_stopped():
                 raise _StoppedError
             yield entry
-
-    def directory(self) -> Iterator[Entry]:
-        """All entries that can be known before any is read; none of a tar."""
-        return iter(()) if self._zip is None else self._zip.entries()
 
     def check_unchanged(self) -> None:
         """Raise ArchiveError where the archive is not the one that was opened."""
@@ -198,9 +206,8 @@ class _Reader:
             raise ArchiveError(Status.CHANGED, "changed while it was read")
 
     def _tar_entries(self) -> Iterator[Entry]:
-        is_packed = self._file.read(len(_GZIP)) == _GZIP
         self._file.seek(0)
-        if not is_packed:
+        if not self._is_packed:
             return tars.entries(_FileStream(self._file, self._is_stopped))
         return tars.entries(_GzipStream(self._file, self._is_stopped, self._budget))
 
@@ -237,7 +244,9 @@ class _GzipStream(_FileStream):
 
     def __init__(self, file: BinaryIO, is_stopped: Callable[[], bool], budget: Budget) -> None:
         super().__init__(file, is_stopped)
-        self._unpacked = gzip.GzipFile(fileobj=file, mode="rb")
+        # It reads by way of this class, and so can be stopped where nothing comes out for long.
+        packed = cast(BinaryIO, _FileStream(file, is_stopped))
+        self._unpacked = gzip.GzipFile(fileobj=packed, mode="rb")
         self._budget = budget
 
     def skip(self, size: int) -> int:
@@ -255,6 +264,8 @@ class _GzipStream(_FileStream):
         except EOFError as error:
             raise ArchiveError(Status.DECODE_ERROR, "cut short") from error
         except (zlib.error, gzip.BadGzipFile) as error:
+            if self._unpacked.tell() and str(error).startswith("Not a gzipped file"):
+                return b""  # what follows a whole gzip file is no part of it, as gzip has it
             text = f"damaged: {one_line(error)}"
             raise ArchiveError(Status.DECODE_ERROR, text) from error
         self._budget.spend(len(part))

@@ -20,6 +20,10 @@ BLOCK = tarfile.BLOCKSIZE
 MAX_HEADER_BYTES = 2**20
 """Longer extension headers are refused; they hold names, and a few numbers."""
 
+_MAX_PADDING_BLOCKS = 16 * 2**20 // BLOCK
+"""Blocks of zeros behind a tar's end after which nothing more is looked for: some tools fill up a
+megabyte."""
+
 _PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
 _WITHOUT_DATA = {
     tarfile.DIRTYPE: Kind.FOLDER,
@@ -31,8 +35,13 @@ _WITHOUT_DATA = {
 }
 """All other types have data behind their header; POSIX wants unknown ones taken for files."""
 
+_SPARSE = b"GNU.sparse."
+_SPARSE_NAME = b"GNU.sparse.name"
+_KEYWORDS = (b"path", b"size", b"mtime", _SPARSE_NAME)
+
 _Records = dict[bytes, bytes]
-"""What an extension header says: keyword to value."""
+"""What extension headers say of _KEYWORDS; and _SPARSE, where one begins with that. All others
+are dropped, because global headers could bring any number of them."""
 
 
 class Stream(Protocol):
@@ -46,11 +55,21 @@ class Stream(Protocol):
 
 
 def entries(stream: Stream) -> Iterator[Entry]:
-    """All entries, in order. Raises ArchiveError where the tar is damaged or breaks off."""
+    """All entries, in order, also those of tars that were joined to the first one by `cat`.
+
+    Raises ArchiveError where the tar is damaged or breaks off.
+    """
+    block: bytes | None = stream.read(BLOCK)
+    while block is not None:
+        yield from _one_tar(stream, block)
+        block = _behind_end(stream)
+
+
+def _one_tar(stream: Stream, block: bytes) -> Iterator[Entry]:
+    """The entries of a tar whose first block was read, up to the block of zeros that ends it."""
     common: _Records = {}
     own: _Records = {}
-    while (found := _next_header(stream)) is not None:
-        header, block = found
+    while (header := _header(block)) is not None:
         if header.type in _PAX:
             own |= _pax_records(_extension(stream, header))
         elif header.type == tarfile.XGLTYPE:
@@ -60,25 +79,47 @@ def entries(stream: Stream) -> Iterator[Entry]:
         elif header.type == tarfile.GNUTYPE_LONGLINK:
             _extension(stream, header)
         else:
-            member = _Member(stream, header, common | own)
+            member = _Member(stream, header, _stored_name(header, block), common | own)
             if header.type == tarfile.GNUTYPE_SPARSE:
                 _pass_over_map(stream, block)
             own = {}
             yield member.entry()
             member.pass_over()
+        block = stream.read(BLOCK)
 
 
-def _next_header(stream: Stream) -> tuple[tarfile.TarInfo, bytes] | None:
-    """The next header and its block, or None at the block of zeros that ends a tar."""
-    block = stream.read(BLOCK)
+def _header(block: bytes) -> tarfile.TarInfo | None:
+    """The header that a block is, or None for a block of zeros. Raises ArchiveError."""
     try:
-        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape"), block
+        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
         if len(block) < BLOCK:
             raise _cut_short() from error
         if any(block):
             raise _damaged("a damaged header, or no tar at all") from error
         return None
+
+
+def _behind_end(stream: Stream) -> bytes | None:
+    """The first block behind a tar's end that is not of zeros, or None where there is none."""
+    for _ in range(_MAX_PADDING_BLOCKS):
+        block = stream.read(BLOCK)
+        if len(block) < BLOCK:
+            return None
+        if any(block):
+            return block
+    return None
+
+
+def _stored_name(header: tarfile.TarInfo, block: bytes) -> bytes:
+    """The name in a header.
+
+    Where ustar has the first part of a long name, GNU's format has times, as `tar --incremental`
+    stores them; frombuf takes those for a folder.
+    """
+    if block[257:265] == tarfile.GNU_MAGIC:
+        return block[:100].partition(b"\0")[0]
+    return header.name.encode("utf-8", "surrogateescape")
 
 
 def _extension(stream: Stream, header: tarfile.TarInfo) -> bytes:
@@ -112,7 +153,10 @@ def _pax_records(data: bytes) -> _Records:
         keyword, mark, value = data[at + len(digits) + 1 : stop].partition(b"=")
         if not mark or stop > len(data) or not value.endswith(b"\n"):
             raise _damaged("a damaged pax header")
-        records[keyword] = value[:-1]
+        if keyword in _KEYWORDS:
+            records[keyword] = value[:-1]
+        if keyword.startswith(_SPARSE):
+            records[_SPARSE] = b""
         at = stop
     return records
 
@@ -120,14 +164,13 @@ def _pax_records(data: bytes) -> _Records:
 class _Member:
     """One member of a tar: its header, its extension records, and the data that follow."""
 
-    def __init__(self, stream: Stream, header: tarfile.TarInfo, records: _Records) -> None:
+    def __init__(
+        self, stream: Stream, header: tarfile.TarInfo, stored: bytes, records: _Records
+    ) -> None:
         self._stream = stream
         self._kind = _WITHOUT_DATA.get(header.type, Kind.FILE)
-        self._is_sparse = header.type == tarfile.GNUTYPE_SPARSE or any(
-            keyword.startswith(b"GNU.sparse.") for keyword in records
-        )
-        stored = header.name.encode("utf-8", "surrogateescape")
-        self._name = records.get(b"GNU.sparse.name") or records.get(b"path") or stored
+        self._is_sparse = header.type == tarfile.GNUTYPE_SPARSE or _SPARSE in records
+        self._name = records.get(_SPARSE_NAME) or records.get(b"path") or stored
         self._size = _size(records.get(b"size"), header.size)
         self._time_ns = _time_ns(records.get(b"mtime"), int(header.mtime))
         self._left = _padded(self._size) if self._kind is Kind.FILE else 0

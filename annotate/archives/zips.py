@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 from annotate.archives.entries import ArchiveError, Budget, Entry, Kind, MemberError, too_large
-from annotate.records import Status
+from annotate.records import Status, held_ns
 
 _END = struct.Struct("<4s4H2LH")  # 4.3.16
 _END_64 = struct.Struct("<4sQ2H2L4Q")  # 4.3.14
@@ -31,12 +31,19 @@ _FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF
 
 _ENCRYPTED = 1 << 0
 _HAS_END_MARK = 1 << 1
-_UTF_8 = 1 << 11
 _UNIX = 3
 
 _READ_BYTES = 2**20
 _LZMA_BYTES = 256 * 2**20
 """Memory that an LZMA member may ask for; its header could claim 4 GiB."""
+
+_MAX_PLACES = 1024
+"""Places that are tried for a member of a zip of over 4 GiB whose offsets have 32 bits."""
+
+_LARGE_FIELD, _NTFS_FIELD, _UNIX_TIME_FIELD = 0x0001, 0x000A, 0x5455
+_NTFS_TIMES = b"\x01\x00\x18\x00"  # 4.5.5: the only attribute there is, of 24 bytes
+_TICKS_TO_1970 = 116_444_736 * 10**9
+"""From 1601 to 1970 in the 100 ns that Windows counts."""
 
 _STORED, _DEFLATED, _BZIP2, _LZMA = 0, 8, 12, 14
 
@@ -154,14 +161,14 @@ class Zip:
         if at + length > len(buffer):
             raise _damaged("its directory is damaged")
         name = buffer[name_at:extra_at]
-        extra = buffer[extra_at : extra_at + extra_length]
+        extra = _extra_fields(buffer[extra_at : extra_at + extra_length])
         size, packed, offset = _large(extra, size, packed, offset)
         record = _Record(name, flags, method, crc, packed, size, offset)
         entry = Entry(
             name=name,
             kind=_kind(name, made_by >> 8, attributes >> 16),
             size=size,
-            modified_ns=_time_ns(date, time),
+            modified_ns=_time_ns(extra, date, time),
             read=lambda limit: self._read(record, limit),
         )
         return entry, length
@@ -185,12 +192,7 @@ class Zip:
         return data
 
     def _unpacked(self, record: _Record, limit: int) -> bytes:
-        place = self._directory.shift + record.offset
-        local = self._at(place, _LOCAL.size)
-        if len(local) < _LOCAL.size or local[:4] != b"PK\x03\x04":
-            raise _bad_member("not where the archive's directory says")
-        name_length, extra_length = _LOCAL.unpack(local)[-2:]
-        start = place + _LOCAL.size + name_length + extra_length
+        start = self._start(record)
         self._file.seek(start)
         if record.method == _STORED:
             data = self._file.read(min(record.packed, limit + 1))
@@ -202,6 +204,20 @@ class Zip:
         decompressor, head = make(self._file, record)
         left = start + record.packed - self._file.tell()
         return self._inflated(decompressor, head, left, limit)
+
+    def _start(self, record: _Record) -> int:
+        """Where a member's data start."""
+        shift = self._directory.shift
+        first = shift + record.offset
+        if shift % 2**32 == 0:
+            # So zips of over 4 GiB look that macOS makes: it stores offsets modulo 2**32.
+            first = max(record.offset, first - (_MAX_PLACES - 1) * 2**32)
+        for place in range(first, shift + record.offset + 1, 2**32):
+            local = self._at(place, _LOCAL.size)
+            if len(local) == _LOCAL.size and local[:4] == b"PK\x03\x04":
+                name_length, extra_length = _LOCAL.unpack(local)[-2:]
+                return place + _LOCAL.size + int(name_length) + int(extra_length)
+        raise _bad_member("not where the archive's directory says")
 
     def _inflated(self, decompressor: Any, head: bytes, left: int, limit: int) -> bytes:
         """What a decompressor makes of some bytes and of the next `left` ones of the file."""
@@ -259,18 +275,22 @@ def _end_of_directory(tail: bytes) -> int | None:
     return last if 0 <= last <= len(tail) - _END.size else None
 
 
-def _large(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:
-    """Sizes and offset, with those that need 64 bits taken from the extra field: 4.5.3."""
-    values = [size, packed, offset]
+def _extra_fields(extra: bytes) -> dict[int, bytes]:
+    """What stands in a member's extra field, by the numbers of its parts: 4.5.1."""
+    fields: dict[int, bytes] = {}
     at = 0
-    while _FULL_32 in values and at + 4 <= len(extra):
+    while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)
-        field = extra[at + 4 : at + 4 + length]
-        if kind == 1:
-            large = struct.iter_unpack("<Q", field[: len(field) // 8 * 8])
-            values = [next(large, (v,))[0] if v == _FULL_32 else v for v in values]
-            break
+        fields.setdefault(kind, extra[at + 4 : at + 4 + length])
         at += 4 + length
+    return fields
+
+
+def _large(extra: dict[int, bytes], size: int, packed: int, offset: int) -> tuple[int, int, int]:
+    """Sizes and offset, with those that need 64 bits taken from the extra field: 4.5.3."""
+    field = extra.get(_LARGE_FIELD, b"")
+    large = struct.iter_unpack("<Q", field[: len(field) // 8 * 8])
+    values = [next(large, (v,))[0] if v == _FULL_32 else v for v in (size, packed, offset)]
     return values[0], values[1], values[2]
 
 
@@ -285,8 +305,17 @@ def _kind(name: bytes, system: int, mode: int) -> Kind:
     return Kind.LINK if kind == stat.S_IFLNK else Kind.SPECIAL
 
 
-def _time_ns(date: int, time: int) -> int | None:
-    """MS-DOS date and time, which have no time zone and are taken for UTC, ns since 1970."""
+def _time_ns(extra: dict[int, bytes], date: int, time: int) -> int | None:
+    """When a member was modified, ns since 1970: UTC where an extra field says it, as most tools
+    write one. MS-DOS date and time have no time zone and are taken for UTC.
+    """
+    windows = extra.get(_NTFS_FIELD, b"")
+    if windows[4:8] == _NTFS_TIMES and len(windows) >= 16:
+        (ticks,) = struct.unpack_from("<Q", windows, 8)
+        return held_ns((ticks - _TICKS_TO_1970) * 100)
+    unix = extra.get(_UNIX_TIME_FIELD, b"")
+    if len(unix) >= 5 and unix[0] & 1:
+        return int(struct.unpack_from("<i", unix, 1)[0]) * 10**9
     try:
         second = datetime(
             1980 + (date >> 9), date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63,

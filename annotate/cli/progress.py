@@ -51,18 +51,22 @@ class Progress:
 
     def __call__(self, summary: Summary) -> None:
         """Show how far the run is."""
-        # It grows as archives tell what is in them.
-        total = summary.inputs
         if self._bar is not None:
-            self._bar.total = total
+            self._bar.total = summary.inputs if summary.is_total_known else None
             self._bar.update(summary.done - self._bar.n)
             if summary.failures:
                 self._bar.set_postfix_str(f"{summary.failures:,} failed", refresh=False)
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + SECONDS_PER_LINE
-            rate = summary.done / max(summary.seconds, 1e-9)
-            left = (total - summary.done) / rate
-            say(
-                f"{summary.done:,} of {total:,} images, {rate:,.0f} images/s,"
-                f" about {left:,.0f} s left"
-            )
+            say(_line(summary))
+
+
+def _line(summary: Summary) -> str:
+    """How far a run is, and how long it will take where that can be said."""
+    rate = summary.done / max(summary.seconds, 1e-9)
+    known = f"{'' if summary.is_total_known else 'at least '}{summary.inputs:,}"
+    line = f"{summary.done:,} of {known} images, {rate:,.0f} images/s"
+    # A photograph of more faces than fit into a batch may have been all that there was so far.
+    if not summary.is_total_known or not summary.done:
+        return line
+    return f"{line}, about {(summary.inputs - summary.done) / rate:,.0f} s left"
