@@ -34,8 +34,8 @@ smaller one."""
 
 _STRIP_PIXELS = 2**17
 _PATCHES_TOGETHER = 64
-"""Pixels that P-Net, and patches that R-Net and O-Net take at a time: 130 and 120 MB. The memory of
-a search is bounded by these, and not by what a picture shows."""
+"""Pixels that P-Net, and patches that R-Net and O-Net take at a time: 30 and 60 MB. The memory of a
+search is bounded by these, and not by what a picture shows."""
 
 MAX_PROPOSALS = 4000
 """Cells that one level of the pyramid may propose, the likeliest; a face has about 16 of them, and
@@ -108,7 +108,7 @@ class Cascade:
         return _squared(together[_suppress(together, OVERLAP)])
 
     def _cells(self, level: Floats) -> Floats:
-        """P-Net on a level (3, h, w), in strips of rows: its layers take 500 bytes a pixel.
+        """P-Net on a level (3, h, w), in strips of rows: its layers take 200 bytes a pixel.
 
         Returns (5, h', w'): the same as in one piece, for a cell is all that an output sees.
         """

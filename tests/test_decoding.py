@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -202,3 +204,20 @@ def test_the_sample_of_a_crash_keeps_what_the_scan_knows(tmp_path: Path) -> None
     assert status_of(sample) is Status.CRASHED
     assert sample.facts.size_bytes == source.size_bytes
     assert sample.pixels.shape == (0, 16, 16, 3)
+
+
+def test_a_worker_that_decodes_crops_loads_nothing_heavy(tmp_path: Path) -> None:
+    """What a worker process does for one crop, in a process of its own."""
+    program = """
+import sys
+from annotate.decoding import DecodeOptions, decode_source
+from annotate.records import Source
+source = Source(0, sys.argv[1], "a.png", sys.argv[1].encode() + b"/a.png", None, None)
+sample = decode_source(source, DecodeOptions(16))
+heavy = {"onnx", "onnxruntime", "mtcnn", "pyarrow", "pandas", "tensorflow"}
+print(len(sample.faces), heavy & set(sys.modules))
+"""
+    arguments = [sys.executable, "-c", program, str(tmp_path)]
+    draw(tmp_path / "a.png", (200, 90, 40))
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout == "1 set()\n"
