@@ -1,8 +1,8 @@
 """Engines: the file of a network in, a function from pixels to raw outputs out; and devices.
 
 Nothing heavy is imported before it is needed: choosing ONNX Runtime on a machine without a GPU
-never imports TensorFlow. Files come from strangers, so each is checked (model_files.py) before
-anything of it is built.
+never imports TensorFlow. Files come from strangers, so each is checked before anything of it is
+built (onnx_files.py, keras_files.py).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,17 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate.errors import AnnotateError, one_line
-from annotate.model_files import ONNX_ADVICE, check_keras, check_onnx, import_late
+from annotate.keras_files import checked_keras
+from annotate.model_files import INPUT, OUTPUTS, import_late
+from annotate.onnx_files import ONNX_ADVICE, checked_onnx
 
 Outputs = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 """Raw outputs of one batch: age (B, bins) or (B, 1), and gender (B, 1)."""
 
 ENGINES = ("onnx", "keras")
 DEVICES = ("cpu", "gpu")
-
-INPUT = "pixels"
-OUTPUTS = ("age", "gender")
-"""Names of a network's input and outputs, in both file formats."""
 
 
 class Engine(Protocol):
@@ -54,31 +53,27 @@ class OnnxEngine:
     name = "onnx"
     device = "cpu"
 
-    def __init__(self, path: Path, data: bytes, threads: int | None) -> None:
+    def __init__(self, path: Path, data: bytes, batch_size: int, threads: int | None) -> None:
         """data: the bytes of an ONNX file, path: where they come from, for messages."""
         ort = import_late("onnxruntime", ONNX_ADVICE)
-        check_onnx(path, data)
+        network = checked_onnx(path, data, batch_size)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or usable_cpus()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # Decoding runs on the same cores at the same time: waiting threads must not burn them.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Else bytes that also make sense in ONNX Runtime's own format are read as that, unchecked.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
-            self.session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            self.session = ort.InferenceSession(
+                network.data, options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             raise AnnotateError(f"{path} cannot be loaded: {one_line(error)}") from error
         self.device_name = cpu_name()
-        self.input_shape = tuple(self.session.get_inputs()[0].shape)
-        names = [node.name for node in self.session.get_inputs()]
-        shapes = {node.name: node.shape for node in self.session.get_outputs()}
-        if names != [INPUT] or not set(OUTPUTS) <= set(shapes):
-            raise AnnotateError(
-                f"{path} has inputs {one_line(names)} and outputs {one_line(sorted(shapes))},"
-                " expected"
-                f" {INPUT!r} and {list(OUTPUTS)}"
-            )
-        self.output_widths = tuple(shapes[name][-1] for name in OUTPUTS)
+        self.input_shape = network.input_shape
+        self.output_widths = network.output_widths
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> Outputs:
         """See Engine.run."""
@@ -91,16 +86,19 @@ class KerasEngine:
 
     name = "keras"
 
-    def __init__(self, path: Path, device: str, device_name: str) -> None:
-        """path: a .keras file. device: "cpu" or "gpu", known to be usable."""
-        check_keras(path)
+    def __init__(self, path: Path, data: bytes, device: str, device_name: str) -> None:
+        """data, path: as of OnnxEngine, of a .keras file. device: "cpu" or "gpu", usable."""
         keras = import_keras()
+        checked = checked_keras(path, data, keras)
         self.device = device
         self.device_name = device_name
         self._keras = keras
         try:
-            with self._scope():
-                self.model = keras.saving.load_model(path, compile=False, safe_mode=True)
+            # Keras loads from files alone, and the one that was checked may have changed by now.
+            with tempfile.TemporaryDirectory(prefix="annotate-") as folder, self._scope():
+                copy = Path(folder, "model.keras")
+                copy.write_bytes(checked)
+                self.model = keras.saving.load_model(copy, compile=False, safe_mode=True)
         except Exception as error:  # Keras raises nearly anything on a damaged file
             raise AnnotateError(f"{path} cannot be loaded: {one_line(error)}") from error
         outputs = self.model.output

@@ -49,8 +49,9 @@ PREDICTIONS_FILE = "predictions.parquet"
 
 MAX_RESAMPLES = 100_000
 
-FACE_OPTIONS = ("faces", "detector", "detect_size", "min_face_px", "min_score", "max_faces")
-"""Of an output's metadata, what decided which faces there are; a report has them too."""
+ROW_OPTIONS = ("faces", "detector", "detect_size", "min_face_px", "min_score", "max_faces", "tta")
+"""Of an output's metadata, what decided which faces there are and how they were labelled; a report
+has them too."""
 
 _EXIT_FAULTS = frozenset(
     {"malformed_name", "invalid_value", "duplicate_row", "missing_file", "no_prediction"}
@@ -128,10 +129,13 @@ class EvaluationReport:
             "training": asdict(scores.training),
             "age": overall["age"],
             "gender": overall["gender"],
+            "minor": scores.minor and scores.minor.to_dict(),
             "not_trained_on": scores.not_trained_on and scores.not_trained_on.to_dict(),
             "slices": {
                 name: [part.to_dict() for part in found] for name, found in scores.slices.items()
             },
+            "predicted_age_bands": [part.to_dict() for part in scores.predicted_age_bands],
+            "largest_gaps": [gap.to_dict() for gap in scores.largest_gaps],
             "few_below": FEW,
             "definitions": DEFINITIONS,
         }
@@ -158,6 +162,7 @@ def evaluate(
     min_score: float = MIN_SCORE,
     max_faces: int | None = None,
     batch_size: int = 64,
+    tta: bool = False,
     workers: int | None = None,
     limit: int | None = None,
     bootstrap: int = RESAMPLES,
@@ -171,8 +176,8 @@ def evaluate(
     `gender`, `race`; None reads UTKFace file names. predictions: an output of `annotate run` to
     take instead of running the model. model: the name of a bundled model, a model folder, or a
     loaded model. faces: "crop" where each image is one aligned face; "detect" for whole
-    photographs, of which the face nearest the centre is scored; detect_size to max_faces: as in
-    RunConfig. Given predictions were made one way or the other, so these five say nothing of
+    photographs, of which the face nearest the centre is scored; detect_size to max_faces, and tta:
+    as in RunConfig. Given predictions were made one way or the other, so these six say nothing of
     them. limit: the first N inputs. bootstrap: resamples behind the intervals, 0 for none.
     progress: called with the run's summary after each batch.
     Raises AnnotateError where nothing can be scored or the report cannot be written.
@@ -188,6 +193,7 @@ def evaluate(
         engine=engine,
         device=device,
         batch_size=model.batch_size if isinstance(model, Model) else batch_size,
+        tta=tta,
         workers=workers,
         limit=limit,
         detect_size=detect_size,
@@ -317,7 +323,7 @@ def _report(
     if got.missing:
         not_scored["no_prediction"] += got.missing
     options = {
-        **{name: attributes.get(name) for name in FACE_OPTIONS},
+        **{name: attributes.get(name) for name in ROW_OPTIONS},
         "labels": None if labels is None else os.fspath(labels),
         "predictions": None if predictions is None else os.fspath(predictions),
         "limit": config.limit,

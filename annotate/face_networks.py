@@ -202,6 +202,11 @@ class _Chain:
         kernel, bias = self._take(2)
         return self.add("Gemm", kernel, bias)
 
+    def dense_prelu(self) -> str:
+        """A fully connected layer and a PReLU with one slope a unit."""
+        self.dense()
+        return self.add("PRelu", self._take(1)[0])
+
     def face_probability(self, axis: int = 1) -> str:
         """The second of two classes, as a probability."""
         self.add("Softmax", axis=axis)
@@ -280,12 +285,7 @@ def _rnet(weights: Weights) -> onnx.GraphProto:
     chain.conv_prelu()
     chain.pool(3, "VALID")
     chain.conv_prelu()
-    chain.flatten()
-    trunk = _dense_prelu(chain)
-    offsets = chain.dense()
-    scores = chain.branch(trunk)
-    scores.dense()
-    return chain.graph("rnet", {offsets: 2, scores.face_probability(): 1})
+    return _with_heads(chain, "rnet", regressions=1)
 
 
 def _onet(weights: Weights) -> onnx.GraphProto:
@@ -298,16 +298,14 @@ def _onet(weights: Weights) -> onnx.GraphProto:
     chain.conv_prelu()
     chain.pool(2)
     chain.conv_prelu()
+    return _with_heads(chain, "onet", regressions=2)
+
+
+def _with_heads(chain: _Chain, name: str, regressions: int) -> onnx.GraphProto:
+    """Finish a graph: a dense layer, and on it so many linear heads and the faces' probability."""
     chain.flatten()
-    trunk = _dense_prelu(chain)
-    offsets = chain.dense()
-    landmarks = chain.branch(trunk).dense()
+    trunk = chain.dense_prelu()
+    outputs = {chain.branch(trunk).dense(): 2 for _ in range(regressions)}
     scores = chain.branch(trunk)
     scores.dense()
-    return chain.graph("onet", {offsets: 2, landmarks: 2, scores.face_probability(): 1})
-
-
-def _dense_prelu(chain: _Chain) -> str:
-    chain.dense()
-    slope = chain._take(1)[0]
-    return chain.add("PRelu", slope)
+    return chain.graph(name, outputs | {scores.face_probability(): 1})

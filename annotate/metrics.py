@@ -50,6 +50,18 @@ DEFINITIONS = {
     " female_probability, the last includes 1; mean over faces of the bin's |mean"
     " female_probability - share labelled female|. Never below 0, so noise raises it: in"
     " small slices it and, more so, its interval lie too high",
+    "predicted_age_bands": "the figures of the faces with an age label, by the age band of the"
+    " prediction: what an estimate in that band is worth. Bands without faces are left out",
+    "minor": "minor_probability against age labels below 18, over the faces with both; null where"
+    " there are none, as of a model that gives no minor_probability",
+    "minor.auc": "as gender.auc; null where no face or every face is labelled a minor",
+    "minor.calibration_error": "as gender.calibration_error",
+    "minor.brier": "Brier score: mean of (minor_probability - 1 for minors, 0 for adults) squared",
+    "minor.share_minor": "share of faces labelled below 18",
+    "largest_gaps": "for each dimension and each crossing of two, the slices with the worst and the"
+    " best age.mae and gender.accuracy. Of slices in which the figure rests on 100 faces or more;"
+    " where fewer than two do, on 30 or more; least_n says which. The largest of many gaps is"
+    " partly chance: see the intervals",
     "faces": "of whole photographs: what was found in the inputs with an age or a gender label;"
     " null for crops",
     "faces.searched": "labelled inputs that were searched for faces",
@@ -114,6 +126,22 @@ class GenderMetrics:
     def to_dict(self) -> dict[str, Any]:
         """By name, each as Metric.to_dict gives it."""
         return {field.name: getattr(self, field.name).to_dict() for field in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class MinorMetrics:
+    """Figures of the probability to be a minor, over n faces; DEFINITIONS says what each one is."""
+
+    n: int
+    auc: Metric
+    calibration_error: Metric
+    brier: Metric
+    share_minor: Metric
+
+    def to_dict(self) -> dict[str, Any]:
+        """n, and the figures by name, each as Metric.to_dict gives it."""
+        names = (field.name for field in fields(self) if field.name != "n")
+        return {"n": self.n} | {name: getattr(self, name).to_dict() for name in names}
 
 
 def share(count: int, n: int) -> Metric:
@@ -219,8 +247,7 @@ def gender_metrics(
     n = len(label)
     columns = np.stack((label & guess, ~label & ~guess, label)).astype(np.float64)
     ties = _run_starts(probability)
-    bin_index = np.minimum((probability * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    bins = _run_starts(bin_index.astype(np.float64))
+    bins = _calibration_bins(probability)
 
     def statistic(counts: Counts) -> Floats:
         hits_female, hits_male, females = _weighted_sums(counts, columns)
@@ -228,12 +255,60 @@ def gender_metrics(
         with np.errstate(invalid="ignore"):
             balanced = (hits_female / females + hits_male / males) / 2
             auc = _ranked_pairs(label, ties, counts) / (females * males)
-        gaps = np.add.reduceat(counts * (probability - label), bins, axis=1)
-        calibration = np.abs(gaps).sum(axis=1) / n
+        calibration = _calibration_error(probability - label, bins, counts)
         accuracy = (hits_female + hits_male) / n
         return np.column_stack((accuracy, balanced, auc, calibration))
 
     return GenderMetrics(*_with_intervals(statistic, n, 4, resamples, seed))
+
+
+def minor_metrics(
+    minor_label: Floats,
+    minor_probability: Floats,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int | list[int] = 0,
+) -> MinorMetrics | None:
+    """Figures of N probabilities to be a minor, or None where there are none.
+
+    minor_label: float64 (N,), 1 minor, 0 adult. minor_probability: (N,), 0 to 1.
+    Faces in which either is not finite are left out.
+    """
+    known = np.isfinite(minor_label) & np.isfinite(minor_probability)
+    label, probability = minor_label[known] == 1, minor_probability[known]
+    order = np.lexsort((label, probability))
+    label, probability = label[order], probability[order]
+    n = len(label)
+    if n == 0:
+        return None
+    excess = probability - label
+    columns = np.stack((label, excess**2))
+    ties, bins = _run_starts(probability), _calibration_bins(probability)
+
+    def statistic(counts: Counts) -> Floats:
+        minors, squares = _weighted_sums(counts, columns)
+        with np.errstate(invalid="ignore"):
+            auc = _ranked_pairs(label, ties, counts) / (minors * (n - minors))
+        calibration = _calibration_error(excess, bins, counts)
+        return np.column_stack((auc, calibration, squares / n, minors / n))
+
+    return MinorMetrics(n, *_with_intervals(statistic, n, 4, resamples, seed))
+
+
+def _calibration_bins(probability: Floats) -> Integers:
+    """Where each of the bins that hold faces begins. probability: (N,) ascending."""
+    # A stranger's output may hold any number, also one that no integer can.
+    bins = np.clip(probability * CALIBRATION_BINS, 0, CALIBRATION_BINS - 1)
+    return _run_starts(np.floor(bins))
+
+
+def _calibration_error(excess: Floats, bins: Integers, counts: Counts) -> Floats:
+    """(B,) expected calibration errors.
+
+    excess: (N,), probability - label, in ascending order of probability. bins: where each begins.
+    """
+    gaps = np.add.reduceat(counts * excess, bins, axis=1)
+    return np.asarray(np.abs(gaps).sum(axis=1) / len(excess), dtype=np.float64)
 
 
 def _run_starts(values: Floats) -> Integers:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annotate.engines import Engine, KerasEngine, OnnxEngine, choose
+from annotate.engines import Engine, KerasEngine, OnnxEngine, Outputs, choose
 from annotate.errors import AnnotateError, one_line
+from annotate.heads import age_outputs, estimates, is_calibration
+from annotate.model_files import MAX_NETWORK_BYTES, read_regular
 from annotate.records import Predictions
 
 SCHEMA_VERSION = 1
@@ -34,13 +37,16 @@ HASHES_FILE = "training_hashes.txt"
 HASH_DIGITS = 16
 """Hexadecimal digits of an image's SHA-256 in training_hashes.txt."""
 
-ADULT_AGE = 18
-"""Years. Ages below it count as minor."""
-
 MODELS = Path(__file__).parent / "models"
 
-_SATURATED = 1e-5
-_MAX_JSON_BYTES = 16_000_000
+FILE_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""What files in a model folder may be called: nothing that leads out of it, on any system."""
+
+MAX_NAME = 100
+"""Characters of a model's name."""
+
+_MAX_JSON_BYTES = 4_000_000
+"""Parsed, JSON takes up to thirty times as much; bundled models have 100 kB."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class Model:
 
     sha256: of model.json, which holds the sha256 of every other file. info: model.json, parsed.
     size_px: side of the crops it takes. remark: why a GPU is not used, if one seems to exist.
+    tta: whether it looks at the mirror image of each crop as well.
     """
 
     name: str
@@ -57,6 +64,7 @@ class Model:
     info: dict[str, Any]
     batch_size: int
     remark: str | None
+    tta: bool
     _engine: Engine
 
     @property
@@ -91,6 +99,10 @@ class Model:
         of batch_size, the last one padded, so a face's prediction does not depend on its company.
         Raises ValueError for other arrays, AnnotateError where the network gives no numbers.
         """
+        return estimates(*self.predict_raw(faces), self.info)
+
+    def predict_raw(self, faces: npt.NDArray[np.uint8]) -> Outputs:
+        """What the network says of N faces, uncalibrated: see Outputs; as predict otherwise."""
         size_px = self.size_px
         if not isinstance(faces, np.ndarray):
             raise ValueError(f"faces: expected a NumPy array, found {type(faces).__name__}")
@@ -100,14 +112,24 @@ class Model:
                 f" found {faces.dtype} {faces.shape}"
             )
         raw = [
-            self._run(faces[i : i + self.batch_size]) for i in range(0, len(faces), self.batch_size)
+            self._look(faces[i : i + self.batch_size])
+            for i in range(0, len(faces), self.batch_size)
         ]
         width = age_outputs(self.info)
         age = np.concatenate([np.empty((0, width), np.float32), *(a for a, _ in raw)])
         gender = np.concatenate([np.empty((0, 1), np.float32), *(g for _, g in raw)])
-        return estimates(age, gender, self.info)
+        return age, gender
 
-    def _run(self, faces: npt.NDArray[np.uint8]) -> tuple[Any, Any]:
+    def _look(self, faces: npt.NDArray[np.uint8]) -> Outputs:
+        """Raw outputs of up to batch_size faces: with tta, the mean over both ways round."""
+        age, gender = self._run(faces)
+        if self.tta:
+            mirrored = self._run(faces[:, :, ::-1])
+            half = np.float32(0.5)
+            age, gender = (age + mirrored[0]) * half, (gender + mirrored[1]) * half
+        return age, gender
+
+    def _run(self, faces: npt.NDArray[np.uint8]) -> Outputs:
         """Raw outputs of up to batch_size faces, by way of a full batch."""
         count = len(faces)
         batch = np.zeros((self.batch_size, *faces.shape[1:]), np.uint8)
@@ -129,101 +151,17 @@ class Model:
 
         Parts: "train" and "validation"; images that the model never met are not listed.
         """
-        path = self.folder / HASHES_FILE
-        try:
-            rows = [row.split() for row in path.read_text("ascii").splitlines()]
-            return {digits[:HASH_DIGITS]: part for digits, part in rows}
-        except FileNotFoundError:
+        if HASHES_FILE not in self.info["files"]:
             return {}
-        except (OSError, ValueError) as error:
-            raise AnnotateError(f"cannot read {path}: {one_line(error)}") from error
-
-
-def estimates(
-    age_output: npt.NDArray[np.float32],
-    gender_output: npt.NDArray[np.float32],
-    info: dict[str, Any],
-) -> Predictions:
-    """Raw outputs of a network to what is written in rows; training validates with it too.
-
-    age_output: (N, bins), probability of each integer age 0 to bins - 1, or (N, 1) years for a
-    regression head. gender_output: (N, 1), probability of `female`. info: model.json.
-    Raises AnnotateError where the network gives values that are not numbers or probabilities.
-
-    Integer age a stands for the years from a - 0.5 to a + 0.5, because labels are whole numbers
-    and the training labels are spread evenly around them: a distribution with all its weight on
-    30 has the median 30. Median, p10 and p90 are interpolated linearly inside that year. Nothing
-    is below 0 years. minor_probability is the weight of the integer ages below 18.
-    Calibration: age p^(1/T), renormalised; gender logit / T (Guo et al. 2017).
-    """
-    age, gender = (np.asarray(raw, np.float64) for raw in (age_output, gender_output))
-    if not (np.isfinite(age).all() and np.isfinite(gender).all()):
-        raise AnnotateError("the model gives values that are not numbers: its weights are damaged")
-    if ((gender < 0) | (gender > 1)).any():
-        raise AnnotateError("the model gives gender probabilities outside 0 to 1")
-    calibration = info["calibration"]
-    female = _tempered_probability(gender[:, 0], calibration["gender_temperature"])
-    if info["heads"]["age"]["kind"] == "regression":
-        return Predictions(_float32(np.maximum(age[:, 0], 0.0)), _float32(female))
-    if (age < 0).any() or (np.abs(age.sum(axis=1) - 1) > 0.01).any():
-        raise AnnotateError("the model gives age probabilities that do not sum to 1")
-    p = tempered(age, calibration["age_temperature"])
-    years = np.arange(p.shape[1], dtype=np.float64)
-    mean = (p * years).sum(axis=1)
-    variance = np.maximum((p * (years - mean[:, None]) ** 2).sum(axis=1), 0.0)
-    return Predictions(
-        age=_float32(quantile(p, 0.5)),
-        female_probability=_float32(female),
-        age_p10=_float32(quantile(p, 0.1)),
-        age_p90=_float32(quantile(p, 0.9)),
-        age_sd=_float32(np.sqrt(variance)),
-        minor_probability=_float32(np.clip(p[:, :ADULT_AGE].sum(axis=1), 0.0, 1.0)),
-    )
-
-
-def tempered(p: npt.NDArray[np.float64], temperature: float) -> npt.NDArray[np.float64]:
-    """Distributions p (N, bins), sharpened (T < 1) or flattened (T > 1); rows sum to 1."""
-    powered = p ** (1.0 / temperature)
-    return np.asarray(powered / powered.sum(axis=1, keepdims=True))
-
-
-def _tempered_probability(
-    p: npt.NDArray[np.float64], temperature: float
-) -> npt.NDArray[np.float64]:
-    """1 / (1 + exp(-logit(p) / T)). Without calibration (T is 1) nothing changes.
-
-    float32 has few digits left near 1, and high temperatures would magnify what is missing.
-    """
-    if temperature == 1.0:
-        return p
-    p = np.clip(p, _SATURATED, 1.0 - _SATURATED)
-    yes, no = p ** (1.0 / temperature), (1.0 - p) ** (1.0 / temperature)
-    return np.asarray(yes / (yes + no))
-
-
-def quantile(p: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.float64]:
-    """Ages in years below which `share` of each distribution lies, (N,), at least 0.
-
-    p: (N, bins), rows sum to 1; bin a reaches from a - 0.5 to a + 0.5 years, evenly filled.
-    """
-    cumulative = np.cumsum(p, axis=1)
-    # Rounding may end a row just below 1, or below a share of 1.
-    cumulative[:, -1] = np.maximum(cumulative[:, -1], 1.0)
-    index = np.argmax(cumulative >= share, axis=1)[:, None]
-    inside = np.take_along_axis(p, index, axis=1)
-    below = np.take_along_axis(cumulative, index, axis=1) - inside
-    fraction = np.clip((share - below) / np.where(inside > 0, inside, 1.0), 0.0, 1.0)
-    return np.asarray(np.maximum(index + fraction - 0.5, 0.0)[:, 0])
-
-
-def _float32(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    return values.astype(np.float32)
-
-
-def age_outputs(info: dict[str, Any]) -> int:
-    """Width of the age head: the number of ages, or 1 for a regression head."""
-    age = info["heads"]["age"]
-    return 1 if age["kind"] == "regression" else int(age["bins"])
+        data = _checked_file(self.folder, self.info, HASHES_FILE)
+        rows = [row.split() for row in data.decode("ascii", "replace").splitlines()]
+        parts = {row[0][:HASH_DIGITS]: row[-1] for row in rows if len(row) == 2}
+        if len(rows) != len(parts) or not set(parts.values()) <= {"train", "validation"}:
+            raise AnnotateError(
+                f"{self.folder / HASHES_FILE} does not list images: expected lines of hexadecimal"
+                " digits and `train` or `validation`"
+            )
+        return parts
 
 
 def bundled_models() -> list[str]:
@@ -239,12 +177,14 @@ def load_model(
     device: str = "auto",
     batch_size: int = 64,
     threads: int | None = None,
+    tta: bool = False,
 ) -> Model:
     """Load a bundled model by name, or any model folder by path.
 
     engine: "onnx", "keras", or "auto": onnx on a CPU, keras on a GPU. device: "cpu", "gpu", or
     "auto": a GPU if the Keras backend can use one. threads: of the onnx engine, None for all
-    CPUs that this process may use.
+    CPUs that this process may use. tta: test-time augmentation, the mean of what the network says
+    of a crop and of its mirror image; takes twice as long.
     Raises AnnotateError where the folder does not hold what its model.json says, or the device
     cannot be had; ValueError for a batch_size or threads below 1.
     """
@@ -252,18 +192,21 @@ def load_model(
         raise ValueError(f"batch_size and threads must be 1 or more: {batch_size}, {threads}")
     folder = model_folder(name_or_path)
     info, sha256 = read_info(folder)
-    contents = _checked_files(folder, info)
     engine, device, device_name, remark = choose(engine, device)
     path = folder / FILES[engine]
-    if path.name not in contents:
+    for name in info["files"]:
+        if name != path.name:
+            _checked_file(folder, info, name)
+    if path.name not in info["files"]:
         raise AnnotateError(f"{folder} has no {path.name}, which the {engine} engine needs")
+    data = _checked_file(folder, info, path.name)
     ready: Engine
     if engine == "onnx":
-        ready = OnnxEngine(path, contents[path.name], threads)
+        ready = OnnxEngine(path, data, batch_size, threads)
     else:
-        ready = KerasEngine(path, device, device_name)
+        ready = KerasEngine(path, data, device, device_name)
     _check_shapes(path, ready, info)
-    return Model(info["name"], folder, sha256, info, batch_size, remark, ready)
+    return Model(info["name"], folder, sha256, info, batch_size, remark, tta, ready)
 
 
 def _check_shapes(path: Path, engine: Engine, info: dict[str, Any]) -> None:
@@ -298,13 +241,12 @@ def model_folder(name_or_path: str | os.PathLike[str]) -> Path:
 def read_info(folder: Path) -> tuple[dict[str, Any], str]:
     """model.json of a folder, checked, and its SHA-256. Raises AnnotateError."""
     path = folder / "model.json"
+    if not os.path.exists(path):
+        raise AnnotateError(f"{folder} is no model folder: it has no model.json")
+    data = read_regular(path, _MAX_JSON_BYTES)
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_JSON_BYTES + 1)
-        info = json.loads(data) if len(data) <= _MAX_JSON_BYTES else None
-    except FileNotFoundError as error:
-        raise AnnotateError(f"{folder} is no model folder: it has no model.json") from error
-    except (OSError, ValueError, RecursionError) as error:
+        info = json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise AnnotateError(f"cannot read {path}: {one_line(error)}") from error
     if not isinstance(info, dict):
         raise AnnotateError(f"{path} does not describe a model")
@@ -328,17 +270,16 @@ def _check_info(path: Path, info: dict[str, Any]) -> None:
         )
     try:
         age, gender = info["heads"]["age"], info["heads"]["gender"]
-        temperatures = [info["calibration"][f"{head}_temperature"] for head in ("age", "gender")]
         checks = {
-            "name": isinstance(info["name"], str) and info["name"].isprintable(),
+            "name": info["name"].isprintable() and 0 < len(info["name"]) <= MAX_NAME,
             "input.size_px": _is_whole(info["input"]["size_px"], 8, 4096),
             "input.colours": info["input"]["colours"] == "RGB",
             "heads.age.kind": age["kind"] in ("distribution", "regression"),
             "heads.age.bins": age["kind"] == "regression" or _is_whole(age.get("bins"), 2, 1000),
             "heads.gender.positive": gender["positive"] == "female",
-            "calibration": all(isinstance(t, float) and 0.01 <= t <= 100 for t in temperatures),
+            "calibration": is_calibration(info["calibration"]),
             "files": all(
-                isinstance(name, str) and name == Path(name).name and isinstance(digest, str)
+                re.fullmatch(FILE_NAME, name) and re.fullmatch("[0-9a-f]{64}", digest)
                 for name, digest in info["files"].items()
             ),
         }
@@ -353,20 +294,14 @@ def _is_whole(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def _checked_files(folder: Path, info: dict[str, Any]) -> dict[str, bytes]:
-    """The bytes of every file that model.json lists, after comparing their SHA-256."""
-    contents: dict[str, bytes] = {}
-    for name, expected in info["files"].items():
-        path = folder / name
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise AnnotateError(f"{path}, which model.json lists: {error.strerror}") from error
-        found = hashlib.sha256(data).hexdigest()
-        if found != expected:
-            raise AnnotateError(
-                f"{path} is not the file that model.json lists: its sha256 is {found[:12]}…,"
-                f" expected {one_line(expected)[:12]}…; get the model folder again"
-            )
-        contents[name] = data
-    return contents
+def _checked_file(folder: Path, info: dict[str, Any], name: str) -> bytes:
+    """The bytes of a file that model.json lists, after comparing their SHA-256."""
+    path = folder / name
+    data = read_regular(path, MAX_NETWORK_BYTES)
+    found, expected = hashlib.sha256(data).hexdigest(), info["files"][name]
+    if found != expected:
+        raise AnnotateError(
+            f"{path} is not the file that model.json lists: its sha256 is {found[:12]}…,"
+            f" expected {expected[:12]}…; get the model folder again"
+        )
+    return data

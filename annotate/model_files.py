@@ -1,191 +1,104 @@
-"""Model files from strangers: a network's file in, nothing out, or an AnnotateError of one line.
+"""Model files from strangers: what is read of them, and how much a network may cost.
 
-Checked before an engine builds anything: no code, no custom layers or operations, no control
-flow, no file that names other files.
+onnx_files.py and keras_files.py know the two formats. Whatever is wrong with a file is an
+AnnotateError of one line, before an engine builds anything of it.
 """
 
 from __future__ import annotations
 
 import importlib
 import io
-import json
-import zipfile
-from collections.abc import Iterator, Mapping
+import os
+import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from annotate.errors import AnnotateError, one_line
+from annotate.streams import open_file
 
-ONNX_ADVICE = "install it with: pip install onnxruntime onnx"
+INPUT = "pixels"
+OUTPUTS = ("age", "gender")
+"""Names of a network's input and outputs, in both file formats."""
 
-LAYERS = frozenset(
-    {
-        "Activation",
-        "Add",
-        "AveragePooling2D",
-        "BatchNormalization",
-        "Concatenate",
-        "Conv2D",
-        "Dense",
-        "DepthwiseConv2D",
-        "Dropout",
-        "Flatten",
-        "GlobalAveragePooling2D",
-        "GlobalMaxPooling2D",
-        "InputLayer",
-        "LayerNormalization",
-        "LeakyReLU",
-        "MaxPooling2D",
-        "Multiply",
-        "PReLU",
-        "ReLU",
-        "Rescaling",
-        "Reshape",
-        "SeparableConv2D",
-        "Softmax",
-        "SpatialDropout2D",
-        "ZeroPadding2D",
-    }
-)
-"""Keras layers that a model file may name. None of them can hold code or read a file."""
+MAX_NETWORK_BYTES = 2**30
+"""A network's file; protobuf, which ONNX files are written in, cannot hold twice as much."""
 
-INITIALIZERS = frozenset(
-    {
-        "Constant",
-        "GlorotNormal",
-        "GlorotUniform",
-        "HeNormal",
-        "HeUniform",
-        "Ones",
-        "RandomNormal",
-        "RandomUniform",
-        "TruncatedNormal",
-        "VarianceScaling",
-        "Zeros",
-    }
-)
+MAX_BYTES_PER_IMAGE = 2**27
+"""What all layers of a network may give for one image; those of ResNet-50 at 224 px are 100 MB."""
 
-ALLOWED = {
-    "keras": frozenset({"DTypePolicy"}),
-    "keras.layers": LAYERS,
-    "keras.initializers": INITIALIZERS,
-    "keras.regularizers": frozenset({"L1", "L2", "L1L2"}),
-    "keras.src.models.functional": frozenset({"Functional"}),
-    "keras.models": frozenset({"Functional"}),
-}
-"""What a Keras model file may be made of: module to classes."""
-
-KERAS_MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
+MAX_MULTIPLICATIONS_PER_IMAGE = 2**35
+"""VGG-16 at 224 px, which is among the slowest networks that anybody runs, needs 2**34."""
 
 
-def check_onnx(path: Path, data: bytes) -> None:
-    """Refuse an ONNX file that is damaged, names other files, or holds more than a plain graph.
+@dataclass(frozen=True)
+class CheckedNetwork:
+    """A network's file that is fit for an engine.
 
-    path: for messages. Raises AnnotateError.
+    data: what to load, which is not always the file's own bytes. input_shape: (images, S, S, 3);
+    None or a number of images. output_widths: values of (age, gender).
     """
-    onnx = import_late("onnx", ONNX_ADVICE)
-    try:
-        model = onnx.load_model_from_string(data)
-    except Exception as error:  # protobuf's DecodeError, and what its C code raises
-        raise AnnotateError(f"{path} is not a readable ONNX file: {one_line(error)}") from error
-    domains = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
-    if domains or model.functions:
-        raise AnnotateError(f"{path} uses custom operations {sorted(domains)}: refused")
-    for tensor in _onnx_tensors(path, model.graph):
-        if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise AnnotateError(f"{path} keeps weights in other files (external data): refused")
+
+    data: bytes
+    input_shape: tuple[int | None, ...]
+    output_widths: tuple[int, ...]
 
 
-def _onnx_tensors(path: Path, graph: Any) -> Iterator[Any]:
-    """Every tensor of a graph without control flow, which a network for faces does not need."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g") or attribute.graphs:
-                raise AnnotateError(f"{path} uses control flow ({node.op_type}): refused")
-            yield from attribute.tensors
-            if attribute.HasField("t"):
-                yield attribute.t
-            if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
-                raise AnnotateError(f"{path} uses sparse attributes ({node.op_type}): refused")
+@dataclass
+class Cost:
+    """What a network takes to run, added up layer by layer.
 
-
-def check_keras(path: Path) -> None:
-    """Refuse a .keras file that is damaged, holds code or custom objects, or names other files.
-
-    Keras's own safe mode stops Lambda layers, but not all that builds objects by name; this is
-    an allowlist. Raises AnnotateError.
+    allowed_bytes: of all layers' outputs. allowed_multiplications: of all layers.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            if {m.filename for m in members} != KERAS_MEMBERS or len(members) != 3:
-                raise AnnotateError(f"{path}: expected the members {sorted(KERAS_MEMBERS)} alone")
-            # Keras stores without compression; a bomb would need it.
-            if any(m.compress_type != zipfile.ZIP_STORED for m in members):
-                raise AnnotateError(f"{path}: compressed members are refused")
-            config = json.loads(archive.read("config.json"))
-            weights = archive.read("model.weights.h5")
-    except (OSError, ValueError, zipfile.BadZipFile, RecursionError) as error:
-        raise AnnotateError(f"{path} is not a readable Keras file: {one_line(error)}") from error
-    _check_config(path, config)
-    _check_weights(path, weights)
 
+    path: Path
+    allowed_bytes: int
+    allowed_multiplications: int
+    total_bytes: int = 0
+    multiplications: int = 0
 
-def _check_config(path: Path, config: Any) -> None:
-    """Every object that a configuration names must be on the allowlist."""
-    if not isinstance(config, dict) or "class_name" not in config:
-        raise AnnotateError(f"{path}: config.json describes no model")
-    pending: list[Any] = [config]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, list):
-            pending.extend(item)
-        if not isinstance(item, dict):
-            continue
-        pending.extend(item.values())
-        if "class_name" in item and not _is_allowed(item):
-            name = f"{item.get('module')}.{item['class_name']}"
+    def add(self, values_bytes: int, multiplications: int) -> None:
+        """Count one layer. Raises AnnotateError where the network is too large by now."""
+        self.total_bytes += values_bytes
+        self.multiplications += multiplications
+        if self.total_bytes > self.allowed_bytes:
             raise AnnotateError(
-                f"{path} holds {one_line(name)}, which is not a known layer: refused"
+                f"{self.path} needs over {self.allowed_bytes / 2**20:,.0f} MiB for the outputs of"
+                " its layers, which no network for faces does: refused"
+            )
+        if self.multiplications > self.allowed_multiplications:
+            raise AnnotateError(
+                f"{self.path} needs over {self.allowed_multiplications:.1e} multiplications,"
+                " which no network for faces does: refused"
             )
 
 
-def _is_allowed(item: Mapping[str, Any]) -> bool:
-    name, module = item["class_name"], item.get("module")
-    if not isinstance(name, str) or not isinstance(module, str | None):
-        return False
-    if item.get("registered_name") not in (None, name):
-        return False
-    if module is None:
-        return name == "__keras_tensor__"
-    return name in ALLOWED.get(module, frozenset())
+def open_regular(path: Path, most_bytes: int) -> io.BufferedReader:
+    """A file of a model folder, for reading; links to files are followed.
 
-
-def _check_weights(path: Path, data: bytes) -> None:
-    """HDF5 may point to other files: by links, external storage or virtual data sets."""
-    h5py = import_late("h5py", "install it with: pip install h5py")
-
-    def visit(group: Any) -> None:
-        for name in group:
-            link = group.get(name, getlink=True)
-            if not isinstance(link, h5py.HardLink):
-                raise AnnotateError(f"{path}: its weights link to another place ({one_line(name)})")
-            item = group[name]
-            if isinstance(item, h5py.Group):
-                visit(item)
-            elif item.external or item.is_virtual:
-                raise AnnotateError(f"{path}: its weights lie in other files: refused")
-
+    Raises AnnotateError where there is none, or a device, a FIFO or more than most_bytes.
+    """
     try:
-        with h5py.File(io.BytesIO(data), "r") as file:
-            visit(file)
-    except AnnotateError:
-        raise
-    except Exception as error:  # h5py turns the C library's faults into any built-in exception
-        raise AnnotateError(f"{path} has unreadable weights: {one_line(error)}") from error
+        file = open_file(os.fsencode(path))
+    except OSError as error:
+        raise AnnotateError(f"cannot read {path}: {error.strerror}") from error
+    status = os.fstat(file.fileno())
+    if stat.S_ISREG(status.st_mode) and status.st_size <= most_bytes:
+        return file
+    file.close()
+    if not stat.S_ISREG(status.st_mode):
+        raise AnnotateError(f"cannot read {path}: it is no regular file")
+    raise AnnotateError(f"{path} has {status.st_size:,} bytes, at most {most_bytes:,} are expected")
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """The bytes of a file of a model folder, as open_regular."""
+    with open_regular(path, most_bytes) as file:
+        try:
+            # Not read(): the file may be growing.
+            return file.read(os.fstat(file.fileno()).st_size)
+        except OSError as error:
+            raise AnnotateError(f"cannot read {path}: {error.strerror}") from error
 
 
 def import_late(module: str, advice: str) -> Any:

@@ -79,7 +79,8 @@ class RunConfig:
     max_pixels: pictures of more are `too_large`. detect_size: long side in pixels at which
     photographs are searched for faces, or "auto"; min_face_px: shorter side of a face, in pixels
     of the original; min_score: 0 to 1; max_faces: the largest of a photograph, None for all;
-    save_crops: a folder for the aligned crops; these five are for faces="detect".
+    save_crops: a folder for the aligned crops; these five are for faces="detect". tta: average the
+    network's outputs for each crop and its mirror image.
     """
 
     sources: tuple[str, ...] = ()
@@ -88,6 +89,7 @@ class RunConfig:
     engine: str = "auto"
     device: str = "auto"
     batch_size: int = 64
+    tta: bool = False
     workers: int | None = None
     limit: int | None = None
     exclude: tuple[str, ...] = ()
@@ -164,6 +166,7 @@ class Run:
             "preprocessing_version": model.preprocessing_version,
             "engine": model.engine,
             "device": model.device,
+            "tta": model.tta,
             "faces": self.config.faces,
             "max_pixels": self.config.max_pixels,
         } | self._detection
@@ -257,11 +260,16 @@ class Run:
 def prepare(config: RunConfig, *, model: Model | None = None) -> Run:
     """Scan the SOURCEs and load the model. model: one that is loaded already.
 
-    Raises AnnotateError where there is nothing to label, or the model or the detector cannot be
-    loaded.
+    Raises AnnotateError where there is nothing to label, the model or the detector cannot be
+    loaded, or a loaded model is not as the config says.
     """
     if not config.sources and config.table is None:
         raise AnnotateError("no SOURCE: expected folders, files, archives, patterns or a table")
+    if model is not None and config.tta and not model.tta:
+        raise AnnotateError(
+            f"tta=True, but the model {model.name!r} was loaded without it: pass"
+            " load_model(..., tta=True), or the model's name"
+        )
     if config.save_crops is not None:
         check_crops_folder(config.save_crops, config.sources, Selection(_scan_options(config)))
     found = scan(config.sources, _scan_options(config))
@@ -274,7 +282,11 @@ def prepare(config: RunConfig, *, model: Model | None = None) -> Run:
         check_weights()
     if model is None:
         model = load_model(
-            config.model, engine=config.engine, device=config.device, batch_size=config.batch_size
+            config.model,
+            engine=config.engine,
+            device=config.device,
+            batch_size=config.batch_size,
+            tta=config.tta,
         )
     run = Run(config, found, model)
     run.summary.inputs, run.summary.skipped = run.inputs().total, found.skipped

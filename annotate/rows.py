@@ -25,7 +25,10 @@ _TYPES = {
 _NULLABLE = {"int16": "Int16", "int32": "Int32", "int64": "Int64"}
 
 UNCERTAIN_AGE_SD = 10.0
-"""Years. `uncertain` is set where age_sd is larger, or where the gender is nearly a toss-up."""
+"""Years. `uncertain` is set where age_sd is larger, or where the gender is nearly a toss-up.
+
+The two constants are the whole rule; the README, which states it, is tested against them.
+"""
 
 UNCERTAIN_GENDER = (0.2, 0.8)
 """`uncertain` is set where female_probability lies strictly between the two."""

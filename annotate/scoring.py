@@ -21,11 +21,13 @@ from annotate.central_faces import (
     standing_rows,
     were_searched,
 )
+from annotate.gaps import Gap, largest_gaps
+from annotate.heads import ADULT_AGE
 from annotate.labels import Fault, Label, LabelSet
-from annotate.metrics import RESAMPLES, Floats, Integers
+from annotate.metrics import RESAMPLES, Floats, Integers, MinorMetrics, minor_metrics
 from annotate.records import Status
 from annotate.rows import attributes_of, with_metadata
-from annotate.slices import Pairs, Slice, all_slices, score_slice
+from annotate.slices import Pairs, Slice, all_slices, predicted_age_bands, score_slice
 
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 REPORT_FIELDS = (
@@ -84,7 +86,8 @@ class Scores:
     by_status: inputs by status. labelled: scored inputs by "age", "gender" and "race" label.
     not_scored: inputs by reason; with `scored` it sums to `inputs`. faults: "no_face" and
     "label_conflict". faces: None for crops.
-    not_trained_on: figures of the images that are new to the model, where only some are.
+    minor: None where no probability to be a minor can be scored. not_trained_on: figures of the
+    images that are new to the model, where only some are.
     """
 
     table: pa.Table
@@ -98,8 +101,15 @@ class Scores:
     duplicates: DuplicateContent
     training: TrainingOverlap
     overall: Slice
+    minor: MinorMetrics | None
     not_trained_on: Slice | None
     slices: Mapping[str, tuple[Slice, ...]]
+    predicted_age_bands: tuple[Slice, ...]
+
+    @property
+    def largest_gaps(self) -> tuple[Gap, ...]:
+        """Between which slices the figures differ most."""
+        return largest_gaps(self.slices)
 
 
 def score(
@@ -145,9 +155,18 @@ def score(
         duplicates=duplicates,
         training=training,
         overall=score_slice(chosen, {}, resamples=resamples, seed=seed),
+        minor=_minor_metrics(chosen, resamples, seed),
         not_trained_on=not_trained_on,
         slices=all_slices(chosen, resamples=resamples, seed=seed),
+        predicted_age_bands=predicted_age_bands(chosen, resamples=resamples, seed=seed),
     )
+
+
+def _minor_metrics(pairs: Pairs, resamples: int, seed: int) -> MinorMetrics | None:
+    """Figures of the faces' probability to be younger than ADULT_AGE."""
+    age = pairs.age_label
+    label = np.where(np.isfinite(age), age < ADULT_AGE, np.nan)
+    return minor_metrics(label, pairs.minor_probability, resamples=resamples, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -212,6 +231,7 @@ def _pairs(table: pa.Table, inputs: _Inputs) -> Pairs:
         female_label=np.array(genders, dtype=np.float64),
         female=np.array(guesses, dtype=np.float64),
         female_probability=column("female_probability"),
+        minor_probability=column("minor_probability"),
         race=np.array([label.race or "" for label in inputs.labels], dtype=np.str_),
     )
 

@@ -1,6 +1,7 @@
 """Slices: labels and predictions of many faces in, the figures of all of them and of parts out.
 
-Faces are sliced by what they are labelled: age band, gender, race, and every crossing of them.
+Faces are sliced by what they are labelled: age band, gender, race, and every crossing of them;
+and by the age band of the prediction.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ class Pairs:
     """Labels and predictions of N faces, float64 (N,) each unless stated.
 
     age_label, age, age_p10, age_p90: years, NaN where missing. female_label, female: 1 female,
-    0 male, NaN missing. female_probability: 0 to 1, NaN missing. race: str (N,), "" missing.
+    0 male, NaN missing. female_probability, minor_probability: 0 to 1, NaN missing. race: str (N,),
+    "" missing.
     Raises ValueError where lengths differ.
     """
 
@@ -94,6 +96,7 @@ class Pairs:
     female_label: Floats
     female: Floats
     female_probability: Floats
+    minor_probability: Floats
     race: npt.NDArray[np.str_]
 
     def __post_init__(self) -> None:
@@ -150,6 +153,21 @@ def all_slices(
             ]
             slices["_x_".join(names)] = tuple(found)
     return slices
+
+
+def predicted_age_bands(
+    pairs: Pairs, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[Slice, ...]:
+    """Slices of the faces with an age label by the age band of the prediction, in ascending order.
+
+    What an estimate in that band is worth: a user has predictions, not labels.
+    """
+    known = np.isfinite(pairs.age_label) & np.isfinite(pairs.age)
+    keys = {"predicted_age_band": (BAND_NAMES, np.where(known, age_band(pairs.age), -1))}
+    return tuple(
+        score_slice(pairs.take(chosen), where, resamples=resamples, seed=seed)
+        for where, chosen in _groups(("predicted_age_band",), keys)
+    )
 
 
 def age_band(age: Floats) -> Integers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,11 +18,14 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
+from annotate.cli import main
 from annotate.model import Model, load_model
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
 FAKE_SIZE_PX = 16
+
+Invoke = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +57,12 @@ def fake_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (folder / "model.json").write_text(json.dumps(info), "utf-8")
     return folder
+
+
+@pytest.fixture
+def copy(fake_model_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the fake model's folder that a test may spoil."""
+    return Path(shutil.copytree(fake_model_folder, tmp_path / "copy"))
 
 
 def _fake_graph() -> onnx.ModelProto:
@@ -128,3 +138,35 @@ def command() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Invoke:
+    """Run `annotate` in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["annotate", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        code = caught.value.code
+        assert isinstance(code, int)
+        assert "Traceback" not in out + err
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def crop(fake_model_folder: Path) -> list[str]:
+    """Options for labelling drawn faces with the fake model."""
+    return ["--faces", "crop", "--model", str(fake_model_folder), "--workers", "1"]
+
+
+def one_line(err: str) -> str:
+    """The message on stderr, which must be a single printable line."""
+    assert err.endswith("\n")
+    line = err[:-1]
+    assert line.isprintable()
+    assert line.startswith("annotate: ")
+    return line

@@ -82,7 +82,7 @@ def contents_of_any(sources: list[Source]) -> dict[bytes, bytes | None]:
     return {unescape(s.path.partition("!/")[2]): s.data for s in reversed(sources)}
 
 
-def check_against(standard: dict[bytes, bytes], archive: Archive) -> None:
+def assert_as_the_standard_library(standard: dict[bytes, bytes], archive: Archive) -> None:
     """Never other bytes than the standard library has; none only where a row or a count says so."""
     sources = list(archive)
     found = contents_of_any(sources)

@@ -30,6 +30,18 @@ FORMATS: dict[str, tuple[dict[str, Any], int]] = {
 """What Pillow is asked for, and by how many levels the pixels may differ at most."""
 
 
+ORIENTATIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""EXIF orientation to the operation that stores an upright picture so."""
+
+
 def drawing(width: int = WIDTH, height: int = HEIGHT) -> Image.Image:
     """A smooth picture without any symmetry: red grows to the right, green downwards."""
     pixels = np.zeros((height, width, 3), np.uint8)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from annotate import bombs
 from annotate.bombs import BombError, BoundedReader, check
-from annotate.images import decode
+from annotate.images import ImageError, decode
 from annotate.records import Status
 from tests.pictures import chunk, drawing, encoded, failure, segment, tiff
 
@@ -155,6 +155,8 @@ def test_numbers_of_a_tiff_in_both_orders_and_sizes(order: str, big: bool, kind:
 @given(st.sampled_from([b"\xff\xd8", b"\xff\xd8\xff", b"II*\0", b"MM\0+"]), st.binary())
 def test_what_is_broken_is_left_to_the_decoder(start: bytes, rest: bytes) -> None:
     check(start + rest)
+    with pytest.raises(ImageError):
+        decode(start + rest)
 
 
 def test_small_reads_are_counted_and_large_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import re
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,45 +15,13 @@ import click
 import pytest
 
 import annotate
-from annotate.cli import cli, main
+from annotate.cli import cli
 from annotate.records import COLUMNS
-from tests.conftest import ROOT, draw
+from tests.conftest import ROOT, Invoke, draw, one_line
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX processes")
-Invoke = Callable[..., tuple[int, str, str]]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 HEADER = ",".join(column.name for column in COLUMNS)
-
-
-@pytest.fixture
-def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Invoke:
-    """Run `annotate` in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["annotate", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        code = caught.value.code
-        assert isinstance(code, int)
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture
-def crop(fake_model_folder: Path) -> list[str]:
-    return ["--faces", "crop", "--model", str(fake_model_folder), "--workers", "1"]
-
-
-def one_line(err: str) -> str:
-    """The message on stderr, which must be a single printable line."""
-    assert err.endswith("\n")
-    line = err[:-1]
-    assert line.isprintable()
-    assert line.startswith("annotate: ")
-    return line
 
 
 # Exit codes -------------------------------------------------------------------------------
@@ -107,6 +71,7 @@ def test_unsupported_inputs_are_no_failure(
         (["run", "x", "--min-score", "2", "-o", "x.csv"], "2.0 is not in the range"),
         (["models", "fly"], "No such command"),
         (["demo", "--out"], "requires an argument"),
+        (["evaluate", "x", "--tta", "--predictions", "y.csv"], "--predictions has its rows"),
     ],
 )
 def test_wrong_use_is_2(invoke: Invoke, arguments: list[str], text: str) -> None:
@@ -269,139 +234,7 @@ def test_help_names_the_commands_and_version_is_the_package_s(invoke: Invoke) ->
     assert invoke("--version") == (0, f"annotate, version {annotate.__version__}\n", "")
 
 
-# Models -----------------------------------------------------------------------------------
-
-
-def test_models_lists_and_shows(
-    invoke: Invoke, fake_model_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    import annotate.model
-
-    shutil.copytree(fake_model_folder, tmp_path / "models" / "plain")
-    measured = tmp_path / "models" / "measured"
-    shutil.copytree(fake_model_folder, measured)
-    info = json.loads((measured / "model.json").read_text())
-    figures = {"age": {"mae": {"value": 5.1234}}, "gender": {"accuracy": {"value": 0.93456}}}
-    info["figures"] = {"test": figures, "validation": {}}
-    (measured / "model.json").write_text(json.dumps(info))
-    monkeypatch.setattr(annotate.model, "MODELS", tmp_path / "models")
-    code, out, _ = invoke("models")
-    assert code == 0
-    size = sum(path.stat().st_size for path in measured.iterdir()) / 1e6
-    assert [line.split() for line in out.splitlines()] == [
-        f"measured 16 x 16 px, {size:.1f} MB, age MAE 5.12 years, gender accuracy 0.935".split(),
-        f"plain 16 x 16 px, {size:.1f} MB".split(),
-    ]
-    assert invoke("models", "show", "plain") == (0, "# fake\n", "")
-    assert invoke("models", "show", str(measured)) == (0, "# fake\n", "")
-    (tmp_path / "bare").mkdir()
-    code, out, err = invoke("models", "show", str(tmp_path / "bare"))
-    assert (code, out) == (1, "")
-    assert "card.md" in one_line(err)
-
-
-# Processes --------------------------------------------------------------------------------
-
-
-def started(*arguments: str, **options: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "annotate", *arguments],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        **options,  # type: ignore[call-overload]
-    )
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """20,000 hard links to one small picture: a run that takes seconds."""
-    root = tmp_path_factory.mktemp("many")
-    first = draw(root / "one.png", (200, 100, 50), (16, 16))
-    (root / "in").mkdir()
-    for i in range(20_000):
-        os.link(first, root / "in" / f"{i:05d}.png")
-    return root / "in"
-
-
-@POSIX
-def test_a_closed_pipe_is_no_error(many: Path, crop: list[str]) -> None:
-    """What `annotate run ... | head -3` does, with the exit code that a shell hides."""
-    process = started("run", str(many), *crop, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    lines = [process.stdout.readline() for _ in range(3)]
-    process.stdout.close()
-    err = process.stderr.read()
-    assert process.wait(60) == 0
-    assert lines[0] == HEADER + "\n"
-    assert [next(csv.reader([line]))[1] for line in lines[1:]] == ["00000.png", "00001.png"]
-    assert not re.search("Traceback|Error|Exception|rror:", err)
-    assert "20,000 rows" not in err  # it stopped
-
-
-@POSIX
-def test_interrupting_is_130_and_leaves_nothing(
-    many: Path, tmp_path: Path, crop: list[str]
-) -> None:
-    """Ctrl-C reaches the whole process group, workers too."""
-    target = tmp_path / "x.csv"
-    arguments = ["run", str(many), "-o", str(target), *crop]
-    process = started(
-        *arguments,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-        # Tests that were started in the background inherit an ignored SIGINT, and pass it on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    half = tmp_path / ".x.csv.annotate" / "x.csv"
-    deadline = time.monotonic() + 60
-    while not (half.exists() and half.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert out == ""
-    assert "Traceback" not in err
-    assert err.endswith("annotate: interrupted\n")
-    assert list(tmp_path.iterdir()) == []
-
-
-@POSIX
-def test_a_full_stdout_is_an_error(faces: Path, crop: list[str]) -> None:
-    if not os.path.exists("/dev/full"):
-        pytest.skip("needs /dev/full")
-    with open("/dev/full", "w") as full:
-        process = started("run", str(faces), "-q", "-o", "-", *crop, stdout=full)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert one_line(err) == "annotate: cannot write: No space left on device"
-
-
-@POSIX
-def test_closed_streams_do_not_matter(faces: Path, tmp_path: Path, crop: list[str]) -> None:
-    """As a service may be started: then nothing can be told, but the work is done."""
-    target = str(tmp_path / "x.csv")
-    arguments = [sys.executable, "-m", "annotate", "run", str(faces), "-o", target, *crop]
-    done = subprocess.run(
-        ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=60,
-    )
-    assert done.returncode == 0
-    assert (tmp_path / "x.csv").read_text().count("\n") == 21
-
-
-@POSIX
-def test_nobody_reading_stderr_does_not_end_a_run(
-    faces: Path, tmp_path: Path, crop: list[str]
-) -> None:
-    process = started("run", str(faces), "-o", str(tmp_path / "x.csv"), *crop)
-    assert process.stderr is not None
-    process.stderr.close()
-    assert process.wait(60) == 0
-    assert (tmp_path / "x.csv").read_text().count("\n") == 21
-
+# Imports --------------------------------------------------------------------------------
 
 HEAVY = [
     "tensorflow",
@@ -423,6 +256,7 @@ HEAVY = [
         "import annotate.cli, sys; sys.argv = ['annotate', '--help']; annotate.cli.main()",
         "import annotate.cli, sys; sys.argv = ['annotate', 'run', '--help']; annotate.cli.main()",
         "import annotate.cli, sys; sys.argv = ['annotate', 'run']; annotate.cli.main()",
+        "import annotate.cli, sys; sys.argv = ['annotate', 'models']; annotate.cli.main()",
     ],
 )
 def test_nothing_heavy_is_imported_for_help(statement: str) -> None:

@@ -13,10 +13,12 @@ from PIL import Image
 
 from annotate.crops import check_crops_folder, make_crops_folder, save_crops
 from annotate.errors import AnnotateError
+from annotate.scan import scan
 from annotate.selection import ScanOptions, Selection
 
 CROPS = np.full((2, 200, 200, 3), (200, 120, 40), np.uint8)
-SELECTION = Selection(ScanOptions(frozenset([".jpg"]), exclude=("faces",)))
+RULES = ScanOptions(frozenset([".jpg"]), exclude=("faces",))
+SELECTION = Selection(RULES)
 
 
 def test_crops_are_saved_by_hash_and_index(tmp_path: Path) -> None:
@@ -88,7 +90,12 @@ def test_a_linked_name_does_not_hide_that(tmp_path: Path) -> None:
 def test_crops_go_where_no_run_looks(tmp_path: Path, inside: str) -> None:
     source = tmp_path / "photos"
     source.mkdir()
-    check_crops_folder(str(source / inside), [str(source), str(source / "a.jpg")], SELECTION)
+    (source / "a.jpg").touch()
+    sources = [str(source), str(source / "a.jpg")]
+    check_crops_folder(str(source / inside), sources, SELECTION)
+    make_crops_folder(str(source / inside))
+    save_crops(str(source / inside), "abc", CROPS)
+    assert [planned.path for planned in scan(sources, RULES).plan] == ["a.jpg"]
 
 
 def test_the_command_says_so_before_it_writes(

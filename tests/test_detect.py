@@ -23,21 +23,11 @@ from annotate.model import Model, load_model
 from annotate.pipeline import RunConfig, prepare, run_table
 from annotate.records import Sample, Source
 from tests.kinds import make_kinds
+from tests.pictures import ORIENTATIONS
 from tests.test_cascade import portraits
 from tests.test_faces import COLLINS, HOPPER, overlap
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-ORIENTATIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
-"""EXIF orientation to the operation that stores an upright picture so."""
 
 
 @pytest.fixture(scope="module")

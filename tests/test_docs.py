@@ -17,6 +17,7 @@ from PIL import Image
 from annotate.cli import cli
 from annotate.model import MODELS, bundled_models
 from annotate.records import COLUMNS, Status
+from annotate.rows import UNCERTAIN_AGE_SD, UNCERTAIN_GENDER
 from tests.conftest import ROOT
 from training.__main__ import cli as training_cli
 
@@ -93,17 +94,20 @@ def test_the_python_blocks_run(desk: Path, monkeypatch: pytest.MonkeyPatch) -> N
         cli.main(command, standalone_mode=False)
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)
-    assert names["model"].size_px == 96  # type: ignore[attr-defined]
+    assert names["model"].size_px == 112  # type: ignore[attr-defined]
     assert len(names["rows"]) == 1  # type: ignore[arg-type]
 
 
 def test_the_training_commands_parse(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk)
     (desk / "runs" / "base").mkdir(parents=True)
+    for name in ("appa_train.csv", "appa_valid.csv"):
+        (desk / name).write_text("path,age\n")
     shown = commands("python -m training ")
-    assert len(shown) >= 4
+    assert len(shown) >= 5
     for line in shown:
-        words = shlex.split(line.replace("$UTKFACE", "labelled"))[3:]
+        line = line.replace("$UTKFACE", "labelled").replace("$APPA_REAL", "photos")
+        words = shlex.split(line)[3:]
         command = training_cli.commands[words[0]]
         command.make_context(words[0], words[1:])  # raises for an unknown option
 
@@ -133,6 +137,15 @@ def test_the_make_targets_exist() -> None:
 def test_columns_and_statuses_are_documented() -> None:
     for name in (*[column.name for column in COLUMNS], *[str(status) for status in Status]):
         assert f"`{name}`" in README, name
+
+
+def test_the_rule_of_uncertain_is_stated_as_it_is() -> None:
+    low, high = UNCERTAIN_GENDER
+    rule = (
+        f"`age_sd` is over {UNCERTAIN_AGE_SD:g} years, or `female_probability` lies between"
+        f" {low:g} and {high:g}"
+    )
+    assert f"| `uncertain` | {rule} |" in README
 
 
 def every_command() -> list[tuple[str, click.Command]]:

@@ -327,6 +327,95 @@ def test_identical_files_are_counted_and_their_conflicts_listed() -> None:
     assert scores.scored == 6
 
 
+def test_what_a_model_says_of_minors_and_of_each_predicted_band_is_scored(
+    folder: Path, tmp_path: Path
+) -> None:
+    said = (
+        # path, age, interval, P(age < 18); labelled 30, 60, 20 and 40 years
+        ("30_1_0_1.jpg.chip.jpg", 25, (20, 29), 0.1),
+        ("60_0_1_2.jpg.chip.jpg", 62, (55, 70), 0.0),
+        ("20_0_2_3.jpg.chip.jpg", 16, (12, 20), 0.75),
+        ("40_1_3_4 .jpg.chip.jpg", 29.5, (20, 40), 0.0),
+    )
+    rows = [
+        guess(path, age, 0.9, age_p10=low, age_p90=high, minor_probability=minor)
+        for path, age, (low, high), minor in said
+    ]
+    write_parquet(table_of(*rows), tmp_path / "said.parquet")
+    report = evaluate(folder, predictions=tmp_path / "said.parquet", bootstrap=50)
+    found = report.to_dict()
+    bands = {part["where"]["predicted_age_band"]: part for part in found["predicted_age_bands"]}
+    assert list(bands) == ["10-17", "18-29", "60-69"]
+    assert [part["n"] for part in bands.values()] == [1, 2, 1]
+    # 25 and 29.5 years for 30 and 40; only the second interval holds its label, at its end.
+    age = bands["18-29"]["age"]
+    assert age["mae"]["value"] == pytest.approx(7.75)
+    assert age["bias"]["value"] == pytest.approx(-7.75)
+    assert age["interval_coverage"]["value"] == 0.5
+    assert age["interval_coverage"]["n"] == 2
+    # Nobody is labelled a minor: the figures are those of the false alarm.
+    minor = found["minor"]
+    assert (minor["n"], minor["share_minor"]["value"], minor["auc"]["value"]) == (4, 0.0, None)
+    assert minor["brier"]["value"] == pytest.approx((0.1**2 + 0.75**2) / 4)
+    assert minor["calibration_error"]["value"] == pytest.approx((0.1 + 0.75) / 4)
+    assert minor["brier"]["low"] < minor["brier"]["value"] < minor["brier"]["high"]
+    assert found["largest_gaps"] == []
+    assert {"predicted_age_bands", "minor.brier", "largest_gaps"} <= found["definitions"].keys()
+    lines = report.render().splitlines()
+    (line,) = (line for line in lines if line.startswith("P(age < 18): AUC -"))
+    assert line.endswith("n 4, share under 18 0.000")
+    start = lines.index(next(line for line in lines if line.startswith("by prediction: age band")))
+    assert lines[start + 2].split()[:3] == ["18-29", "2*", "0.500"]
+
+
+def test_the_age_of_majority_is_eighteen(folder: Path, tmp_path: Path) -> None:
+    names = ("20_0_2_3.jpg.chip.jpg", "30_1_0_1.jpg.chip.jpg")
+    table = write_labels(tmp_path / "t.csv", (names[0], 17.5), (names[1], 18))
+    rows = [guess(name, 20, 0.9, minor_probability=0.5) for name in names]
+    write_parquet(table_of(*rows), tmp_path / "said.parquet")
+    report = evaluate(folder, labels=table, predictions=tmp_path / "said.parquet", bootstrap=0)
+    assert value(report, "minor", "share_minor") == 0.5
+
+
+def test_a_model_without_a_distribution_says_nothing_of_minors(
+    folder: Path, fake_model: Model
+) -> None:
+    report = evaluate(folder, model=fake_model, workers=1)
+    found = report.to_dict()
+    assert found["minor"] is None
+    assert "P(age < 18)" not in report.render()
+    bands = found["predicted_age_bands"]
+    # 33.33 twice and 40 twice, by hand.
+    assert [(part["where"]["predicted_age_band"], part["n"]) for part in bands] == [
+        ("30-39", 2),
+        ("40-49", 2),
+    ]
+    for part in bands:
+        nothing = {"value": None, "low": None, "high": None, "n": 0}
+        assert part["age"]["interval_coverage"] == nothing
+
+
+def test_the_report_names_the_largest_gaps(tmp_path: Path) -> None:
+    names = [f"{age}_{gender}_0_{i}.jpg" for i in range(40) for age, gender in ((30, 1), (38, 0))]
+    (tmp_path / "in").mkdir()
+    for name in names:
+        (tmp_path / "in" / name).write_bytes(name.encode())
+    # Errors of 3 years for women, of 8 for men, all of whom are taken for women.
+    rows = [guess(name, 33 if name.startswith("30") else 30, 0.9) for name in names]
+    write_parquet(table_of(*rows), tmp_path / "said.parquet")
+    report = evaluate(tmp_path / "in", predictions=tmp_path / "said.parquet", bootstrap=0)
+    gaps = report.to_dict()["largest_gaps"]
+    # One age band, one race: there is a gap wherever genders are told apart.
+    assert [(gap["dimension"], gap["figure"], gap["gap"], gap["least_n"]) for gap in gaps] == [
+        (name, figure, size, 30)
+        for name in ("gender", "age_band_x_gender", "gender_x_race")
+        for figure, size in (("age_mae", 5.0), ("gender_accuracy", 1.0))
+    ]
+    assert (gaps[0]["worst"]["where"], gaps[0]["worst"]["value"]) == ({"gender": "male"}, 8.0)
+    line = "  age MAE, years, by gender: 5.00 between 8.00 (male; n 40) and 3.00 (female; n 40)"
+    assert line in report.render().splitlines()
+
+
 def test_images_of_the_training_are_counted_and_set_apart() -> None:
     table = table_of(*[guess(name, 30, 0.9) for name in "abcd"])
     labels = labelled(a=Label(30.0), b=Label(40.0), c=Label(50.0), d=Label(60.0))

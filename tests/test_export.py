@@ -1,4 +1,4 @@
-"""Fit, resume, calibrate, export: the way from labelled faces to a model folder, made small."""
+"""Fit, resume, export: the way from labelled faces to a model folder, made small."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from PIL import Image
 
 from annotate.engines import import_keras
 from annotate.errors import AnnotateError
+from annotate.evaluation import evaluate
 from annotate.images import face_crop
 from annotate.model import MODELS, bundled_models, load_model
 from training import history
 from training.__main__ import cli
-from training.calibration import fit_temperatures, golden_section
 from training.presets import BASE, PRESETS, RGB200, Preset
 
 import_keras()
@@ -40,6 +40,9 @@ TINY = dataclasses.replace(
     sizes=((1, 24), (2, 32)),
     epochs=2,
     batch_size=32,
+    pretrained=None,
+    frozen_up_to=None,
+    photographs=False,
 )
 TINY_LINEAR = dataclasses.replace(
     RGB200,
@@ -103,8 +106,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _fit(preset: Preset, data: Path, out: Path, **options: Any) -> dict[str, float]:
     from training.fit import fit
+    from training.material import Sources
 
-    return fit(preset, data, out, progress=False, **options)
+    return fit(preset, Sources(data), out, progress=False, **options)
 
 
 @pytest.fixture(scope="module")
@@ -162,47 +166,14 @@ def test_a_run_is_not_mixed_with_another(drawn: Path, run: Path, tmp_path: Path)
 
 
 def test_damaged_and_foreign_weights_are_one_line_errors(run: Path, tmp_path: Path) -> None:
-    from training.fit import build_model, load_best
+    from training.fit import build_model
+    from training.keeper import load_best
 
     (tmp_path / "best.npz").write_bytes((run / "best.npz").read_bytes()[:1000])
     with pytest.raises(AnnotateError, match="cannot read"):
         load_best(build_model(TINY, fixed_size=True), tmp_path)
     with pytest.raises(AnnotateError, match="does not fit this preset"):
         load_best(build_model(TINY_LINEAR, fixed_size=True), run)
-
-
-def test_early_stopping_waits_for_the_patience_of_the_preset() -> None:
-    from training.fit import Keeper
-
-    keeper = Keeper(Path(), dataclasses.replace(RGB200, patience=2), None, 0)  # type: ignore[arg-type]
-    for epoch, error in enumerate((9.0, 8.0, 8.5, 8.0), 1):
-        assert not keeper.has_stopped
-        keeper.rows.append({"epoch": float(epoch), "val_age_mae": error})
-    assert keeper.has_stopped
-    assert keeper.best["epoch"] == 2.0
-
-
-def test_golden_section_finds_the_valley() -> None:
-    assert golden_section(lambda x: (x - 0.7) ** 2, -3, 5) == pytest.approx(0.7, abs=1e-4)
-
-
-def test_temperatures_undo_what_made_a_model_too_sure() -> None:
-    # Labels are drawn from p; the "model" says p squared, so a temperature of 2 is right.
-    rng = np.random.default_rng(0)
-    p = rng.dirichlet(np.ones(5), 4000)
-    classes = np.array([rng.choice(5, p=row) for row in p])
-    sure = p**2 / (p**2).sum(axis=1, keepdims=True)
-    female = (rng.random(4000) < p[:, 0]).astype(np.float32)
-    odds = (p[:, :1] / (1 - p[:, :1])) ** 2
-    found = fit_temperatures(sure, odds / (1 + odds), classes.astype(np.float32), female)
-    assert found["age_temperature"] == pytest.approx(2.0, abs=0.15)
-    assert found["gender_temperature"] == pytest.approx(2.0, abs=0.15)
-
-
-def test_a_linear_age_has_no_temperature() -> None:
-    half = np.full((4, 1), 0.6)
-    found = fit_temperatures(half * 50, half, np.arange(4.0), np.array([0, 1, 1, 0]))
-    assert found["age_temperature"] == 1.0
 
 
 @pytest.fixture(scope="module")
@@ -272,6 +243,117 @@ def test_the_card_and_model_json_hold_the_measured_figures(
             age = load_model(exported).predict(face_crop(data, 32).pixels[None]).age[0]
             errors.append(abs(age - float(path.name.split("_")[0])))
     assert test["age"]["mae"]["value"] == pytest.approx(np.mean(errors), abs=0.01)
+
+
+def test_the_card_tells_groups_conditions_and_the_recipe(exported: Path) -> None:
+    found = json.loads((exported / "model.json").read_text("utf-8"))
+    assert set(found["figures"]) == {"test", "validation", "robustness"}
+    test = found["figures"]["test"]
+    assert test["slices"]["gender_x_race"]
+    assert sum(part["n"] for part in test["predicted_age_bands"]) == test["n"]
+    assert test["minor"]["n"] == test["n"]
+    conditions = found["figures"]["robustness"]["conditions"]
+    assert conditions["clean"]["age"]["mae"]["n"] == test["n"]
+    # The faces are 40 px and the network's 32: nothing is decoded at a reduced scale.
+    assert conditions["clean"]["age"]["mae"]["value"] == pytest.approx(
+        test["age"]["mae"]["value"], abs=1e-3
+    )
+    assert found["training"]["recipe"]["sizes"] == [[1, 24], [2, 32]]
+    assert found["training"]["pretrained"] is None
+    card = (exported / "card.md").read_text("utf-8")
+    assert "| image sizes | 24 px from epoch 1 and 32 px from epoch 2; kept at 36 px |" in card
+    assert "Trained on" not in card
+    assert "\n## Bad conditions\n" in card
+    assert "APPA-REAL" not in card
+    assert "None" not in card
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A face of 30, a wall, a face that the table does not name, and the table beside them."""
+    skimage_data = pytest.importorskip("skimage.data")
+    head = Image.fromarray(skimage_data.astronaut()).crop((118, 20, 328, 230))
+    folder = tmp_path_factory.mktemp("photographs") / "pictures"
+    folder.mkdir()
+    for name, face in (("valid_0.jpg", head), ("valid_1.jpg", None), ("train_0.jpg", head)):
+        picture = Image.new("RGB", (400, 300), (128, 128, 128))
+        if face is not None:
+            picture.paste(face, (90, 40))
+        picture.save(folder / name)
+    table = "path,age\nvalid_0.jpg,30\nvalid_1.jpg,20\nvalid_9.jpg,50\n"
+    (folder.parent / "valid.csv").write_text(table)
+    return folder
+
+
+def test_an_export_tells_of_photographs_that_were_met_and_measured(
+    run: Path, drawn: Path, photographs: Path, tmp_path: Path
+) -> None:
+    trained = Path(shutil.copytree(run, tmp_path / "run"))
+    said = json.loads((run / "run.json").read_text("utf-8"))
+    said["settings"]["photographs"] = True
+    (trained / "run.json").write_text(json.dumps(said))
+    met = hashlib.sha256((photographs / "valid_0.jpg").read_bytes()).hexdigest()[:16]
+    lines = sorted([f"{'0' * 16} train", f"{met} train"])
+    (trained / "photographs.txt").write_text("".join(f"{line}\n" for line in lines))
+    faults = ["no_face: a: b.jpg", "no_face: c.jpg", "unreadable_file: d.jpg"]
+    (trained / "photographs.json").write_text(json.dumps(faults))
+    arguments = ["export", "--run", trained, "--data", drawn, "--out", tmp_path / "model"]
+    arguments += ["--appa-real", photographs, "--appa-real-labels"]
+    arguments += [photographs.parent / "valid.csv"]
+    done = CliRunner().invoke(cli, list(map(str, arguments)))
+    assert done.exit_code == 0, done.output
+
+    known = (tmp_path / "model/training_hashes.txt").read_text("ascii").splitlines()
+    split = (run / "splits.txt").read_text("ascii").splitlines()
+    assert known == sorted(lines + [line for line in split if not line.endswith(" test")])
+    found = json.loads((tmp_path / "model/model.json").read_text("utf-8"))
+    data = found["data"]["photographs"]
+    assert data["images"] == 2
+    assert data["faults_by_kind"] == {"no_face": 2, "unreadable_file": 1}
+    other = found["figures"]["appa_real"]
+    assert (other["n"], other["searched"], other["not_found"]) == (1, 2, 1)
+    assert (other["trained_on"], other["gender"]) == (1, None)
+    assert other["faults"] == {"missing_file": 1, "no_face": 1}
+    assert found["command"].endswith("--appa-real $APPA_REAL --appa-real-labels valid.csv")
+
+    # The same by the command that is stated, over all pictures of the folder.
+    report = evaluate(
+        photographs,
+        labels=photographs.parent / "valid.csv",
+        faces="detect",
+        model=tmp_path / "model",
+    )
+    assert report.to_dict()["age"] == other["age"]
+    card = (tmp_path / "model/card.md").read_text("utf-8")
+    assert "Trained on 2 photographs as well" in card
+    assert "1 of 2 photographs: no face found; not scored. The model met 1 of them" in card
+
+
+def test_photographs_that_cannot_be_used_are_one_line_errors(
+    run: Path, drawn: Path, photographs: Path, tmp_path: Path
+) -> None:
+    from training.export import export, read_photographs
+
+    with pytest.raises(AnnotateError, match="--appa-real needs --appa-real-labels"):
+        export(run, drawn, tmp_path / "model", appa_real=photographs)
+    table = tmp_path / "other.csv"
+    table.write_text("path,age\nelsewhere.jpg,30\n")
+    with pytest.raises(AnnotateError, match="labels none of the pictures in"):
+        export(run, drawn, tmp_path / "model", appa_real=photographs, appa_real_labels=table)
+    with pytest.raises(AnnotateError, match="does not say which"):
+        read_photographs(run)
+    trained = tmp_path / "run"
+    trained.mkdir()
+    (trained / "photographs.json").write_text("[]")
+    for lines in ("", f"{'0' * 16} train\n../../x train\n", f"{'0' * 16} test\n"):
+        (trained / "photographs.txt").write_text(lines)
+        with pytest.raises(AnnotateError, match="does not list photographs") as caught:
+            read_photographs(trained)
+        assert "\n" not in str(caught.value)
+    (trained / "photographs.json").write_text("[1]")
+    with pytest.raises(AnnotateError, match="does not say which"):
+        read_photographs(trained)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.csv", "run"]
 
 
 def test_evaluate_scores_one_part(exported: Path, drawn: Path, tmp_path: Path) -> None:

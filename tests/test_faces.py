@@ -18,6 +18,7 @@ from annotate.faces import find_faces
 from annotate.images import Picture, decode
 from annotate.photographs import cut_faces
 from annotate.records import Face
+from tests.pictures import ORIENTATIONS
 from tests.test_cascade import overlap, portraits
 
 HOPPER = (172, 105, 350, 340)
@@ -87,20 +88,10 @@ def test_a_face_that_does_not_stand_upright_is_still_where_it_is_or_not_found(
 
 def test_all_eight_orientations_give_the_same_face(tmp_path: Path, collins: np.ndarray) -> None:
     """PNG keeps pixels, so that the turned files show exactly the same upright picture."""
-    undo = {
-        1: None,
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }
     results = []
-    for orientation, operation in undo.items():
-        image = Image.fromarray(collins[:, :400])
-        stored = image if operation is None else image.transpose(operation)
+    upright = Image.fromarray(collins[:, :400])
+    turned = {number: upright.transpose(how) for number, how in ORIENTATIONS.items()}
+    for orientation, stored in ({1: upright} | turned).items():
         exif = Image.Exif()
         exif[0x0112] = orientation
         buffer = io.BytesIO()

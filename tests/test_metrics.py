@@ -18,11 +18,22 @@ from annotate.metrics import (
     DEFINITIONS,
     AgeMetrics,
     GenderMetrics,
+    MinorMetrics,
     age_metrics,
     gender_metrics,
+    minor_metrics,
     share,
 )
-from annotate.slices import FEW, MAX_RACES, Pairs, age_band, all_slices, score_slice
+from annotate.slices import (
+    BAND_NAMES,
+    FEW,
+    MAX_RACES,
+    Pairs,
+    age_band,
+    all_slices,
+    predicted_age_bands,
+    score_slice,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,6 +58,7 @@ def some_pairs(n: int, seed: int = 0) -> Pairs:
         female=(probability >= 0.5).astype(np.float64),
         female_probability=probability,
         race=rng.choice(np.array(["White", "Black", "Asian", ""]), n),
+        minor_probability=np.clip(np.round((24 - age) / 12, 2), 0, 1),
     )
 
 
@@ -282,7 +294,105 @@ def test_memory_does_not_grow_with_resamples_times_faces() -> None:
 def test_every_figure_is_defined_in_words() -> None:
     names = {f"age.{f.name}" for f in fields(AgeMetrics)}
     names |= {f"gender.{f.name}" for f in fields(GenderMetrics)}
+    names |= {f"minor.{f.name}" for f in fields(MinorMetrics) if f.name != "n"}
     assert names <= DEFINITIONS.keys()
+
+
+def minor_of(label: Floats, probability: Floats, **options: int) -> MinorMetrics:
+    found = minor_metrics(label, probability, **options)
+    assert found is not None
+    return found
+
+
+def test_minor_figures_by_hand() -> None:
+    found = minor_of(floats(1, 1, 0, 0, 0), floats(0.95, 0.3, 0.3, 0.05, 0.0))
+    # 0.95 wins three pairs; the minor's 0.3 ties one and wins two.
+    assert found.auc.value == pytest.approx(5.5 / 6)
+    assert found.brier.value == pytest.approx((0.05**2 + 0.7**2 + 0.3**2 + 0.05**2) / 5)
+    # Bins 0.9: gap 0.05; 0.3: |0.6 - 1| = 0.4; 0.0: 0.05.
+    assert found.calibration_error.value == pytest.approx((0.05 + 0.4 + 0.05) / 5)
+    assert (found.share_minor.value, found.n, found.brier.n) == (pytest.approx(0.4), 5, 5)
+
+
+def test_minor_figures_equal_scikit_learn_and_a_plain_bootstrap() -> None:
+    rng = np.random.default_rng(3)
+    label = rng.integers(0, 2, 150).astype(np.float64)
+    probability = np.clip(np.round(label * 0.4 + rng.normal(0.3, 0.2, 150), 2), 0, 1)
+    found = minor_of(label, probability, resamples=4000)
+    assert found.auc.value == pytest.approx(sk.roc_auc_score(label, probability))
+    assert found.brier.value == pytest.approx(sk.brier_score_loss(label, probability))
+    draws = rng.integers(0, 150, (2000, 150))
+    plain = {
+        "auc": [sk.roc_auc_score(label[i], probability[i]) for i in draws],
+        "brier": [sk.brier_score_loss(label[i], probability[i]) for i in draws],
+        "share_minor": [float(label[i].mean()) for i in draws],
+    }
+    for name, values in plain.items():
+        metric, (low, high) = getattr(found, name), np.percentile(values, [2.5, 97.5])
+        assert metric.low == pytest.approx(low, abs=0.12 * (high - low)), name
+        assert metric.high == pytest.approx(high, abs=0.12 * (high - low)), name
+
+
+def test_minor_figures_of_what_is_not_known() -> None:
+    nan = float("nan")
+    assert minor_metrics(floats(), floats()) is None
+    assert minor_metrics(floats(1, nan), floats(nan, 0.5)) is None
+    adults = minor_of(floats(0, 0, nan), floats(0.25, 0.0, 0.5))
+    assert adults.auc.to_dict() == {"value": None, "low": None, "high": None, "n": 2}
+    assert (adults.share_minor.value, adults.brier.value) == (0.0, pytest.approx(0.03125))
+
+
+def test_a_strangers_probabilities_spoil_no_run() -> None:
+    odd = floats(-1e38, 0.5, 3e38)
+    label = floats(0, 1, 1)
+    assert minor_of(label, odd).auc.value == 1.0
+    assert gender_metrics(label, label, odd).auc.value == 1.0
+
+
+def test_predicted_bands_hold_the_faces_that_pandas_finds() -> None:
+    pairs = some_pairs(400, seed=7)
+    edges = [-100, 0, 3, 10, 18, 30, 40, 50, 60, 70, 80, 200]
+    frame = pd.DataFrame(
+        {
+            "band": pd.cut(pairs.age, edges, right=False, labels=["below 0", *BAND_NAMES]),
+            "error": pairs.age - pairs.age_label,
+        }
+    )
+    frame["size"] = frame.error.abs()
+    frame["covered"] = frame["size"] <= 7
+    expected = frame[frame.band != "below 0"].groupby("band", observed=True)
+    found = {part.where["predicted_age_band"]: part for part in predicted_age_bands(pairs)}
+    assert {name: part.n for name, part in found.items()} == expected["error"].count().to_dict()
+    assert list(found) == [name for name in BAND_NAMES if name in found]
+    for name, part in found.items():
+        assert part.age.mae.value == pytest.approx(expected["size"].mean()[name])
+        assert part.age.bias.value == pytest.approx(expected["error"].mean()[name])
+        coverage = part.age.interval_coverage
+        assert coverage.value == pytest.approx(expected["covered"].mean()[name])
+        assert coverage.low is not None
+        assert coverage.high is not None
+        assert coverage.low <= coverage.value <= coverage.high
+        assert coverage.n == part.n
+
+
+def test_predicted_bands_leave_out_what_is_not_known() -> None:
+    nan = float("nan")
+    unknown = dict.fromkeys(("female_label", "female", "female_probability"), floats(nan, nan, nan))
+    pairs = Pairs(
+        age_label=floats(17, nan, 30),
+        age=floats(18, 40, nan),
+        age_p10=floats(nan, 30, 20),
+        age_p90=floats(nan, 50, 40),
+        minor_probability=floats(nan, nan, nan),
+        race=np.array(["", "", ""]),
+        **unknown,
+    )
+    (part,) = predicted_age_bands(pairs)
+    # Labelled 17, in the band of 18 by its prediction; the model gave it no interval.
+    assert (part.where, part.n) == ({"predicted_age_band": "18-29"}, 1)
+    assert (part.age.bias.value, part.age.interval_coverage.value) == (1.0, None)
+    assert part.age.interval_coverage.n == 0
+    assert predicted_age_bands(some_pairs(0)) == ()
 
 
 def test_columns_of_different_lengths_are_a_bug() -> None:

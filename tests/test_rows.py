@@ -23,7 +23,14 @@ from annotate.records import (
     Source,
     Status,
 )
-from annotate.rows import attributes_of, schema, to_record_batch, with_metadata
+from annotate.rows import (
+    UNCERTAIN_AGE_SD,
+    UNCERTAIN_GENDER,
+    attributes_of,
+    schema,
+    to_record_batch,
+    with_metadata,
+)
 
 
 def sample(
@@ -75,19 +82,22 @@ def test_one_row_a_face_and_one_for_an_input_without(tmp_path: Path) -> None:
 
 
 def test_flags_keep_their_order_and_uncertainty_is_strict() -> None:
-    faces = [Face((0, 0, 1, 1), flags=("small_face", "edge"))] * 5
+    low, high = UNCERTAIN_GENDER
+    # Probabilities a little outside and inside, where the rounding to float32 decides nothing.
+    female = [low - 1e-6, low + 1e-6, high - 1e-6, high + 1e-6, 0.0, 1.0, 0.0]
+    sd = [1, 1, 1, 1, UNCERTAIN_AGE_SD, UNCERTAIN_AGE_SD - 1e-5, UNCERTAIN_AGE_SD + 1e-5]
+    faces = [Face((0, 0, 1, 1), flags=("small_face", "edge"))] * 7
     made = predictions(
-        5,
-        female_probability=[0.5, 0.2, 0.8, 0.1, 0.1],
-        age_sd=[1, 1, 1, 10, 10.01],
-        age_p10=[0] * 5,
-        age_p90=[0] * 5,
-        minor_probability=[0] * 5,
+        7,
+        female_probability=female,
+        age_sd=sd,
+        age_p10=[0] * 7,
+        age_p90=[0] * 7,
+        minor_probability=[0] * 7,
     )
-    # 0.2 and 0.8 as float32 are 0.2 + 3e-9 and 0.8 + 1.2e-8: inside at one end only.
     flags = to_record_batch([sample("a", *faces)], made, schema()).column("flags").to_pylist()
     plain, marked = "small_face;edge", "small_face;edge;uncertain"
-    assert flags == [marked, marked, plain, plain, marked]
+    assert flags == [plain, marked, marked, plain, plain, plain, marked]
     assert FLAGS.index("uncertain") == len(FLAGS) - 1
 
 

@@ -12,36 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotate import AnnotateError, resolve
-from annotate.names import escape, escape_path, member_path, split_path, unescape
+from annotate import AnnotateError
 from annotate.records import Source, Status
-from annotate.scan import Scan, scan
-from annotate.selection import ScanOptions
-
-IMAGES = frozenset({".png", ".jpg"})
-POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX file names")
-
-
-def make(root: Path, *names: str | bytes) -> Path:
-    """Create files (and their folders) of one byte below a folder."""
-    for name in names:
-        path = os.path.join(os.fsencode(root), os.fsencode(name))
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(b"x")
-    return root
-
-
-def found(*sources: str | os.PathLike[str], **options: object) -> Scan:
-    return scan(sources, ScanOptions(suffixes=IMAGES, **options))  # type: ignore[arg-type]
-
-
-def paths(result: Scan) -> list[str]:
-    return [source.path for source in result.plan]
-
+from tests.trees import POSIX, found, make, paths
 
 # Order ------------------------------------------------------------------------------------
 
@@ -321,61 +297,6 @@ def test_depth_has_no_limit_but_that_of_the_system(tmp_path: Path) -> None:
             os.rmdir(folder)
 
 
-# Patterns ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    return make(tmp_path, "a/1.png", "a/x/2.png", "a-b.png", "b/1.png", "b/3.jpg", "c.txt", "1.png")
-
-
-@pytest.mark.parametrize(
-    ("pattern", "expected"),
-    [
-        ("*", ["1.png", "a-b.png", "a/1.png", "a/x/2.png", "b/1.png", "b/3.jpg"]),
-        ("*.png", ["1.png", "a-b.png"]),
-        ("**/*.png", ["1.png", "a-b.png", "a/1.png", "a/x/2.png", "b/1.png"]),
-        ("**", ["1.png", "a-b.png", "a/1.png", "a/x/2.png", "b/1.png", "b/3.jpg"]),
-        ("**/x/*", ["a/x/2.png"]),
-        ("**/x", ["a/x/2.png"]),
-        ("*/1.png", ["a/1.png", "b/1.png"]),
-        ("[ab]", ["a/1.png", "a/x/2.png", "b/1.png", "b/3.jpg"]),
-        ("?/?.*g", ["a/1.png", "b/1.png", "b/3.jpg"]),
-        ("**/**/2.png", ["a/x/2.png"]),
-    ],
-)
-def test_patterns(tree: Path, pattern: str, expected: list[str]) -> None:
-    result = found(str(tree / pattern))
-    assert paths(result) == expected
-    assert {s.source for s in result.plan} == {str(tree)}
-    assert result.skipped["listed twice"] == 0
-
-
-def test_a_pattern_s_root_is_the_folder_before_its_wildcards(tree: Path) -> None:
-    sources = found(str(tree / "a" / "*" / "2.png")).plan
-    assert [(s.source, s.path) for s in sources] == [(str(tree / "a"), "x/2.png")]
-
-
-def test_patterns_keep_to_excludes_and_suffixes(tree: Path) -> None:
-    result = found(str(tree / "**"), exclude=("x",))
-    assert paths(result) == ["1.png", "a-b.png", "a/1.png", "b/1.png", "b/3.jpg"]
-    assert result.skipped == {"excluded": 1, "not an image": 1}
-
-
-@POSIX
-def test_patterns_do_not_follow_linked_folders(tree: Path) -> None:
-    (tree / "b" / "loop").symlink_to("..")
-    (tree / "b" / "loop2").symlink_to("..")
-    result = found(str(tree / "**" / "2.png"))
-    assert paths(result) == ["a/x/2.png"]
-    assert result.skipped["linked folder"] == 2
-
-
-def test_a_pattern_that_nothing_matches_is_an_error_also_beside_others(tree: Path) -> None:
-    with pytest.raises(AnnotateError, match=r"no file matches .*\*\.tif"):
-        found(tree, str(tree / "*.tif"))
-
-
 # Archives ---------------------------------------------------------------------------------
 
 
@@ -420,95 +341,6 @@ def test_a_folder_with_an_archive_s_name_is_a_folder(tmp_path: Path) -> None:
     make(tmp_path, "x.zip/a.png", "y.zip/a.png")
     assert paths(found(tmp_path)) == ["x.zip/a.png", "y.zip/a.png"]
     assert paths(found(tmp_path / "x.zip")) == ["a.png"]
-
-
-# Names ------------------------------------------------------------------------------------
-
-NAMES = [
-    b"new\nline.png",
-    b"carriage\rreturn.png",
-    b"tab\t.png",
-    b"not utf-8 \xff\xfe.png",
-    b"lone surrogate \xed\xa0\x80.png",
-    b"x" * 251 + b".png",
-    "\N{GRINNING FACE} 🇨🇭.png".encode(),
-    b"-o.png",
-    b"back\\slash.png",
-    b"looks escaped \\xff.png",
-    b" leading and trailing .png",
-    b"=cmd|'/c calc'!A1.png",
-    b'quote".png',
-    b"%n$HOME`x`.png",
-]
-
-
-@POSIX
-@pytest.mark.parametrize("name", NAMES)
-def test_any_name_is_found_and_its_row_opens_it(tmp_path: Path, name: bytes) -> None:
-    path = os.path.join(os.fsencode(make(tmp_path, b"sub\xff/" + name)), b"sub\xff", name)
-    with open(path, "wb") as file:
-        file.write(name)
-    (source,) = found(tmp_path).plan
-    source.path.encode("utf-8")  # is text
-    assert source.location == path
-    row = {"source": source.source, "path": source.path, "other": 1}
-    assert os.fsencode(resolve(row)) == path
-    with open(resolve(row), "rb") as file:
-        assert file.read() == name
-
-
-@POSIX
-def test_the_escape_is_the_documented_one() -> None:
-    assert escape(b"a\xff\\b \xc3\xa9\n") == "a\\xff\\\\b é\n"
-
-
-@given(st.binary())
-@example(b"\\xff")
-@example(b"\\\\xff")
-@example(b"\xed\xa0\x80")
-def test_escape_is_reversible_text(name: bytes) -> None:
-    text = escape(name)
-    text.encode("utf-8")
-    assert unescape(text) == name
-
-
-@given(st.binary(), st.binary())
-def test_different_names_stay_different(one: bytes, other: bytes) -> None:
-    assert (escape(one) == escape(other)) == (one == other)
-
-
-@given(st.binary(), st.binary())
-@example(b"x.zip", b"a!/b.png")
-@example(b"x!/y.zip", b"\\x21/b.png")
-@example(b"x.zip!", b"/b.png")
-@example(b"x\\", b"!/")
-def test_a_path_splits_at_the_first_bare_mark(file: bytes, member: bytes) -> None:
-    assert split_path(escape_path(file)) == (file, None)
-    if not file.endswith(b"!"):  # as no archive's name does
-        assert split_path(member_path(escape_path(file), member)) == (file, member)
-    assert unescape(escape_path(member)) == member
-
-
-def test_the_mark_is_escaped_in_names_and_in_nothing_else() -> None:
-    assert escape_path(b"a!/b!c/!.png") == "a\\x21/b!c/!.png"
-    assert member_path("trip.zip", b"in!/1.jpg") == "trip.zip!/in\\x21/1.jpg"
-    assert resolve({"source": "/in", "path": "trip.zip!/in\\x21/1.jpg"}) == (
-        "/in/trip.zip!/in!/1.jpg"
-    )
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\\")))
-def test_ordinary_names_are_not_touched(name: str) -> None:
-    assert escape(name.encode()) == name
-
-
-def test_resolve_takes_a_pandas_row(tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
-    make(tmp_path, "a.png")
-    (source,) = found(tmp_path).plan
-    frame = pandas.DataFrame({"source": [source.source], "path": [source.path]})
-    frame["source"] = frame["source"].astype("category")
-    assert resolve(frame.iloc[0]) == str(tmp_path / "a.png")
 
 
 # Memory -----------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
 import io
@@ -12,72 +11,20 @@ import sys
 import tarfile
 import tempfile
 import time
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image
 
 import annotate
 from annotate import AnnotateError, Model, open_input, read, resolve
-from annotate.cli import main
 from annotate.estimate import estimate
 from annotate.pipeline import RunConfig, prepare, run_table, write
-from annotate.summary import Summary
-from annotate.writers import restore
 from tests.conftest import ROOT, draw
-from tests.test_scan import NAMES
-
-Rows = list[dict[str, Any]]
-Invoke = Callable[..., tuple[int, Rows, str]]
-POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX file names")
+from tests.trees import NAMES, POSIX
+from tests.whole_runs import Invoke, Rows, invoker, label, make_photos, pack, png, said
 
 PLACE = ("source", "path", "modified_at")
 """The columns in which a picture in an archive differs from the same picture in a folder."""
-
-
-def png(number: int) -> bytes:
-    """A picture that no other number has."""
-    data = io.BytesIO()
-    Image.new("RGB", (20 + number % 7, 30), (number % 256, 255 - number % 256, 7)).save(data, "PNG")
-    return data.getvalue()
-
-
-def label(*sources: str | Path, model: Model, **options: Any) -> tuple[Rows, Summary]:
-    config = RunConfig(tuple(map(str, sources)), faces="crop", workers=2, **options)
-    result = run_table(config, model=model)
-    assert result.summary.done == result.summary.inputs
-    return result.table.to_pylist(), result.summary
-
-
-def pack(folder: Path, target: Path, names: list[bytes] | None = None) -> Path:
-    """All files of a folder in the order of their bytes, or those of some names, in an archive."""
-    if names is None:
-        found = [os.fsencode(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()]
-        names = sorted(found)
-    if target.suffix == ".zip":
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in names:
-                archive.writestr(RawZipInfo(name), (folder / os.fsdecode(name)).read_bytes())
-    else:
-        mode = "w" if target.suffix == ".tar" else "w:gz"
-        with tarfile.open(target, mode) as archive:
-            for name in names:
-                archive.add(folder / os.fsdecode(name), os.fsdecode(name))
-    return target
-
-
-class RawZipInfo(zipfile.ZipInfo):
-    """A member whose name is stored as these bytes, as the tools of any system store theirs."""
-
-    def __init__(self, name: bytes) -> None:
-        super().__init__(name.decode("latin-1"))
-        self._raw = name
-
-    def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802 - zipfile's
-        return self._raw, self.flag_bits
 
 
 def without_place(rows: Rows) -> Rows:
@@ -86,50 +33,14 @@ def without_place(rows: Rows) -> Rows:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """23 inputs, good and bad, in folders; and files that are none."""
-    folder = tmp_path / "photos"
-    for i in range(18):
-        path = folder / f"{'abc'[i % 3]}" / f"{i:02d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png(i))
-    draw(folder / "large.png", (1, 2, 3), (200, 100))
-    (folder / "cut.png").write_bytes(png(1)[:50])
-    (folder / "empty.jpg").write_bytes(b"")
-    (folder / "raw.NEF").write_bytes(b"raw")
-    (folder / "film.mp4").write_bytes(b"film" * 100)
-    for name in ("notes.txt", ".hidden.png", "@eaDir/x.png", "in.zip", "a/in.tgz"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(b"x")
-    return folder
+    return make_photos(tmp_path / "photos")
 
 
 @pytest.fixture
 def invoke(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fake_model_folder: Path
 ) -> Invoke:
-    """Run `annotate run` in this process: (exit code, rows on stdout, stderr)."""
-
-    def run(*arguments: str | Path, stdin: bytes = b"") -> tuple[int, Rows, str]:
-        options = ["--faces", "crop", "--model", str(fake_model_folder), "--workers", "1"]
-        words = ["annotate", "run", *options, *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", words)
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        assert isinstance(caught.value.code, int)
-        rows = [row | {"path": restore(row["path"])} for row in csv.DictReader(io.StringIO(out))]
-        return caught.value.code, rows, err
-
-    return run
-
-
-def said(err: str) -> str:
-    """The one line that stderr is, without the hint at --help."""
-    assert err.count("\n") == 1
-    assert err[:-1].isprintable()
-    return err
+    return invoker(monkeypatch, capsys, fake_model_folder)
 
 
 # The same rows ----------------------------------------------------------------------------
@@ -276,140 +187,6 @@ def test_names_that_look_like_options_or_the_list(
     assert [row["path"] for row in rows] == ["-", "-o", "[a].png"]
     code, rows, _ = invoke("-q", "-", stdin=b"[b].png\n*.png\n")  # no pattern: two lost files
     assert (code, [row["status"] for row in rows]) == (3, ["unreadable"] * 2)
-
-
-# Lists ------------------------------------------------------------------------------------
-
-
-def test_a_list_names_files_folders_and_archives_and_may_have_lost_some(
-    photos: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(photos)
-    pack(photos / "b", photos.parent / "b.zip")
-    entries = [
-        "c/02.png", "gone.png", "", "a", "notes.txt", "../b.zip", "../b.zip", "a/00.png",
-        "./c/../c/02.png", "../b.zip!/04.png", "gone.zip", "../b.zip!/gone.png",
-    ]  # fmt: skip
-    code, rows, err = invoke("-o", "-", "-", stdin="\n".join(entries).encode())
-    assert code == 3
-    assert [row["path"] for row in rows] == [
-        "02.png", "gone.png", *(f"{i:02d}.png" for i in range(0, 18, 3)), "notes.txt",
-        *(f"b.zip!/{i:02d}.png" for i in range(1, 18, 3)), "gone.zip",
-    ]  # fmt: skip
-    sources = [str(photos / "c"), str(photos), str(photos / "a")]
-    assert [rows[i]["source"] for i in (0, 1, 2)] == sources
-    lost = {row["path"]: row["error"] for row in rows if row["status"] == "unreadable"}
-    assert lost == dict.fromkeys(["gone.png", "gone.zip"], "No such file or directory")
-    assert "16 inputs, 16 rows" in err
-    assert "listed twice 5" in err  # b.zip, 00.png, 02.png and two members of b.zip
-    assert "empty entry in a list 1" in err
-
-
-def test_an_archive_of_which_a_list_wants_some_members_is_read_once(
-    photos: Path, invoke: Invoke
-) -> None:
-    """However they are mixed with others; and all of it, where all of it is wanted at last."""
-    archive = pack(photos / "b", photos.parent / "b.tar.gz")
-    wanted = [f"{archive}!/10.png", str(photos / "a/00.png"), f"{archive}!/04.png",
-              f"{archive}!/gone.png", f"{archive}!/10.png"]  # fmt: skip
-    code, rows, err = invoke("-o", "-", "-", stdin="\n".join(wanted).encode())
-    assert code == 3
-    assert [row["path"] for row in rows] == [
-        "b.tar.gz!/04.png", "b.tar.gz!/10.png", "b.tar.gz!/gone.png", "00.png"
-    ]  # fmt: skip
-    assert rows[2]["error"] == "the archive has no such member"
-    assert "listed twice 1" in err
-    wanted.append(str(archive))
-    code, rows, _ = invoke("-q", "-o", "-", "-", stdin="\n".join(wanted).encode())
-    assert code == 0
-    assert [row["path"] for row in rows] == [
-        *(f"b.tar.gz!/{i:02d}.png" for i in range(1, 18, 3)), "00.png"
-    ]  # fmt: skip
-
-
-def test_a_list_of_nothing_is_an_error(invoke: Invoke) -> None:
-    for stdin in (b"", b"\n\n"):
-        code, rows, err = invoke("-", stdin=stdin)
-        assert (code, rows) == (1, [])
-        assert "no images in -" in said(err)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        ([], "Missing SOURCE"),
-        (["-0", "x"], "name it as the SOURCE -"),
-        (["-0", "--from", "t.csv"], "name it as the SOURCE -"),
-        (["--null"], "Missing SOURCE"),
-    ],
-)
-def test_wrong_use(invoke: Invoke, arguments: list[str], text: str) -> None:
-    code, rows, err = invoke(*arguments)
-    assert (code, rows) == (2, [])
-    assert text in said(err)
-
-
-def test_a_terminal_is_no_list(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr(sys, "stdin", Terminal())
-    monkeypatch.setattr(sys, "argv", ["annotate", "run", "-", "-o", "-"])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 2
-    assert "a terminal" in said(capsys.readouterr().err)
-
-
-# Tables -----------------------------------------------------------------------------------
-
-
-def test_a_table_is_read_after_the_sources(photos: Path, invoke: Invoke) -> None:
-    table = photos.parent / "t.csv"
-    names = ["photos/a/00.png", "photos/c/02.png", "", "photos/a/00.png", "photos/gone.png"]
-    table.write_text("id,file\n" + "".join(f"{i},{name}\n" for i, name in enumerate(names)))
-    code, rows, err = invoke("--from", table, "--column", "file", photos / "c", "-o", "-")
-    assert code == 3
-    in_c = [f"{i:02d}.png" for i in range(2, 18, 3)]
-    assert [row["path"] for row in rows] == [*in_c, "00.png", "gone.png"]
-    assert "listed twice 2" in err
-    assert "missing value in the table 1" in err
-    code, rows, _ = invoke("-q", "--from", table, "--column", "file")
-    assert [row["path"] for row in rows] == ["00.png", "02.png", "gone.png"]
-    code, rows, err = invoke("--from", table)
-    assert (code, rows) == (1, [])
-    assert "no column 'path': its columns are id, file; name one with --column" in said(err)
-
-
-def test_a_table_for_python(photos: Path, fake_model: Model, tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
-    pandas.DataFrame({"file": [str(photos / "a/00.png")]}).to_parquet(tmp_path / "t.parquet")
-    options: dict[str, Any] = {"table": str(tmp_path / "t.parquet"), "column": "file"}
-    frame = annotate.run(faces="crop", model=fake_model, **options)
-    assert frame.path.tolist() == ["00.png"]
-    (row,) = annotate.iter_rows(faces="crop", model=fake_model, **options)
-    assert resolve(row) == str(photos / "a/00.png")
-
-
-def test_an_output_with_several_rows_an_input_is_read_once_each(
-    photos: Path, fake_model: Model, tmp_path: Path
-) -> None:
-    archive = pack(photos / "b", photos.parent / "b.zip")
-    config = RunConfig((str(photos), str(archive)), faces="crop")
-    rows = run_table(config, model=fake_model).table
-    pandas = pytest.importorskip("pandas")
-    frame = rows.to_pandas()[["source", "path"]]
-    pandas.concat([frame, frame]).sort_values("path").to_csv(tmp_path / "t.csv", index=False)
-    again, summary = label(table=str(tmp_path / "t.csv"), model=fake_model)
-
-    def by_place(row: dict[str, Any]) -> tuple[str, str]:
-        return row["source"], row["path"]
-
-    assert sorted(again, key=by_place) == sorted(rows.to_pylist(), key=by_place)
-    assert summary.skipped == {"listed twice": len(frame)}
 
 
 # Archives in a run ------------------------------------------------------------------------

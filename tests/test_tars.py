@@ -20,7 +20,7 @@ from tests.packing import (
     FILES,
     add,
     archive_of,
-    check_against,
+    assert_as_the_standard_library,
     contents,
     make_tar,
     patched,
@@ -151,7 +151,7 @@ def test_damaged_tars_give_what_tarfile_gives_before_the_damage(
     for _ in range(rng.choice([1, 1, 3])):
         data[rng.randrange(len(data))] = rng.choice([0, 0xFF, rng.randrange(256)])
     path.write_bytes(data)
-    check_against(read_by_tarfile(path), archive_of(path))
+    assert_as_the_standard_library(read_by_tarfile(path), archive_of(path))
 
 
 def read_by_tarfile(path: Path) -> dict[bytes, bytes]:

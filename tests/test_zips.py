@@ -20,7 +20,7 @@ from tests.packing import (
     FILES,
     LOCAL,
     archive_of,
-    check_against,
+    assert_as_the_standard_library,
     contents,
     make_tar,
     make_zip,
@@ -252,7 +252,7 @@ def test_damaged_zips_give_what_zipfile_gives_and_never_other_bytes(
         for _ in range(rng.choice([1, 1, 2, 8])):
             data[rng.randrange(len(data))] = rng.choice([0, 0xFF, rng.randrange(256)])
         path.write_bytes(data[: rng.choice([len(data), rng.randrange(len(data))])])
-        check_against(read_by_zipfile(path), archive_of(path))
+        assert_as_the_standard_library(read_by_zipfile(path), archive_of(path))
 
 
 def read_by_zipfile(path: Path) -> dict[bytes, bytes]:

@@ -6,6 +6,7 @@ user's, is read only by Keras.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -61,6 +62,15 @@ def presets() -> None:
     "--limit", type=click.IntRange(10), help="Use so many images only, evenly spaced: a rehearsal."
 )
 @click.option("--seed", type=int, default=SEED, show_default=True, help="Of split and training.")
+@click.option("--photographs", type=EXISTING, help="Folder of pictures to train on as well.")
+@click.option(
+    "--photograph-labels",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Table of those pictures: path, age, gender. Others in the folder are left out.",
+)
+@click.option(
+    "--teacher", metavar="NAME|FOLDER", help="A model from whose opinions to learn as well."
+)
 def fit(
     name: str,
     data: Path,
@@ -69,14 +79,18 @@ def fit(
     epochs: int | None,
     limit: int | None,
     seed: int,
+    photographs: Path | None,
+    photograph_labels: Path | None,
+    teacher: str | None,
 ) -> None:
     """Train a preset: checkpoints each epoch, history as CSV and PNG, best weights kept."""
     from training.fit import fit as run
+    from training.material import Sources
 
     try:
         best = run(
             PRESETS[name],
-            data,
+            Sources(data, photographs, photograph_labels, teacher),
             out,
             resume=resume,
             seed=seed,
@@ -109,14 +123,51 @@ def evaluate(model: str, data: Path, part: str, report: Path, limit: int | None)
 
 
 @cli.command()
+@click.option("--model", type=str, required=True, help="Bundled model, or model folder.")
+@data_option
+@click.option(
+    "--part", type=click.Choice(PARTS), default="test", show_default=True, help="Part of the split."
+)
+@click.option("--limit", type=click.IntRange(1), help="Use so many images only, evenly spaced.")
+@click.option("--out", type=FOLDER, help="File that takes the figures as JSON.")
+def robustness(model: str, data: Path, part: str, limit: int | None, out: Path | None) -> None:
+    """Measure a model under blur, rotation, compression and other bad conditions.
+
+    Prints a Markdown table; `of clean` is the age MAE over that of the unchanged images.
+    """
+    from training.history import write_text
+    from training.robustness import robustness as measure
+    from training.robustness import robustness_table
+
+    found = measure(model, data, part, limit=limit)
+    if out is not None:
+        write_text(out, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    click.echo(f"{found['n']:,} images of the {part} part, 95 % intervals\n")
+    click.echo(robustness_table(found))
+
+
+@cli.command()
 @click.option("--run", "run", type=EXISTING, required=True, help="Folder that `fit` wrote.")
 @data_option
 @click.option("--out", type=FOLDER, required=True, help="Model folder to write.")
 @click.option("--name", help="Name of the model; the preset's if not given.")
 @click.option("--overwrite", is_flag=True, help="Replace the model folder that is there.")
 @click.option("--machine", help="What it was trained on, if the run does not say.")
+@click.option("--appa-real", type=EXISTING, help="Folder of APPA-REAL: measure it there, too.")
+@click.option(
+    "--appa-real-labels",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Table of the pictures to measure on: path, age. Others in the folder are left out.",
+)
 def export(
-    run: Path, data: Path, out: Path, name: str | None, overwrite: bool, machine: str | None
+    run: Path,
+    data: Path,
+    out: Path,
+    name: str | None,
+    overwrite: bool,
+    machine: str | None,
+    appa_real: Path | None,
+    appa_real_labels: Path | None,
 ) -> None:
     """Make a model folder of a run's best weights; it is checked before it appears.
 
@@ -125,7 +176,16 @@ def export(
     """
     from training.export import export as write
 
-    folder = write(run, data, out, name=name, overwrite=overwrite, machine=machine)
+    folder = write(
+        run,
+        data,
+        out,
+        name=name,
+        overwrite=overwrite,
+        machine=machine,
+        appa_real=appa_real,
+        appa_real_labels=appa_real_labels,
+    )
     click.echo(f"wrote {folder}")
 
 
@@ -147,6 +207,16 @@ def split(data: Path, out: Path, name: str, seed: int) -> None:
     lines = hash_lines(faces.hashes)
     write_text(out, "".join(f"{line}\n" for line in lines))
     click.echo(f"wrote {len(lines)} lines to {out}")
+
+
+@cli.command()
+@click.option("--model", required=True, help="Bundled model, or model folder.")
+def speed(model: str) -> None:
+    """Measure how many faces a second a model labels, inference alone."""
+    from training.speed import measure_speed
+
+    found = measure_speed(model)
+    click.echo(f"{found['crops_per_s']:,} crops/s: {found['what']}, {found['machine']}")
 
 
 def main() -> None:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from annotate.images import LUMA, Pixels
+
+BLUR = (0.004, 0.02)
+"""Standard deviation of a blur, as a share of the side."""
+
+REDUCTION = (0.3, 0.8)
+"""Share of the side that a reduced view has before it is enlarged again."""
+
+JPEG_QUALITY = (12, 71)
+"""Pillow's quality: the lowest, and the first that is not drawn."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """How far a view may lie from its image; the default changes nothing.
 
-    flip, grayscale, erase: probabilities. zoom: factor range, (1, 1) is none.
+    flip, grayscale, erase, blur, reduce, jpeg: probabilities. zoom: factor range, (1, 1) is none.
     rotate_deg: degrees to either side. shift: share of the side. brightness, contrast,
     saturation: largest relative change.
     """
@@ -29,6 +39,9 @@ class Augmentation:
     saturation: float = 0.0
     grayscale: float = 0.0
     erase: float = 0.0
+    blur: float = 0.0
+    reduce: float = 0.0
+    jpeg: float = 0.0
 
     @property
     def moves(self) -> bool:
@@ -44,6 +57,9 @@ def augment(pixels: Pixels, size_px: int, how: Augmentation, rng: np.random.Gene
         views[flipped] = views[flipped, :, ::-1]
     if how.brightness or how.contrast or how.saturation or how.grayscale:
         views = _recolour(views, how, rng)
+    if how.blur or how.reduce or how.jpeg:
+        for view in views:
+            _spoil(view, how, rng)
     if how.erase:
         _erase(views, how.erase, rng)
     return views
@@ -89,6 +105,26 @@ def _recolour(views: Pixels, how: Augmentation, rng: np.random.Generator) -> Pix
     mean = gray.mean(axis=(1, 2), keepdims=True)
     values = mean + (values - mean) * factor(how.contrast)
     return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
+
+
+def _spoil(view: Pixels, how: Augmentation, rng: np.random.Generator) -> None:
+    """What cameras and programs do to pictures, in place: out of focus, few pixels, small files."""
+    size_px = len(view)
+    blurred, reduced, packed = rng.random(3) < (how.blur, how.reduce, how.jpeg)
+    if not (blurred or reduced or packed):
+        return
+    picture = Image.fromarray(view)
+    if blurred:
+        picture = picture.filter(ImageFilter.GaussianBlur(size_px * rng.uniform(*BLUR)))
+    if reduced:
+        fewer_px = max(8, round(size_px * rng.uniform(*REDUCTION)))
+        picture = picture.resize((fewer_px, fewer_px), Image.Resampling.BILINEAR)
+        picture = picture.resize((size_px, size_px), Image.Resampling.BILINEAR)
+    if packed:
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=int(rng.integers(*JPEG_QUALITY)))
+        picture = Image.open(file)
+    view[:] = np.asarray(picture)
 
 
 def _erase(views: Pixels, probability: float, rng: np.random.Generator) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from annotate.images import Pixels
 from training.augmentation import augment
-from training.data import FaceData
+from training.material import Lessons
 from training.presets import Preset
 
 
@@ -34,9 +34,10 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     alone, so a resumed training sees what an uninterrupted one would have seen.
     """
 
-    def __init__(self, data: FaceData, preset: Preset, *, training: bool, seed: int = 0) -> None:
+    def __init__(self, lessons: Lessons, preset: Preset, *, training: bool, seed: int = 0) -> None:
         super().__init__()
-        self.data = data
+        self.lessons = lessons
+        self.data = lessons.faces
         self.preset = preset
         self.training = training
         self.seed = seed
@@ -45,8 +46,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     def __len__(self) -> int:
         return -(-len(self.data) // self.preset.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Pixels, dict[str, npt.NDArray[Any]]]:
-        """Batch `index`: pixels uint8 (B, S, S, 3), targets {"age": …, "gender": (B, 1)}."""
+    def __getitem__(
+        self, index: int
+    ) -> tuple[Pixels, dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[np.float32]]]:
+        """Batch `index`: pixels uint8 (B, S, S, 3), targets {"age": …, "gender": (B, 1)}, and the
+        weight (B,) of each face in the loss of each head: 0 where there is no label.
+        """
         preset = self.preset
         order = np.arange(len(self.data))
         if self.training:
@@ -60,4 +65,13 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         age: npt.NDArray[np.float32] = ages[:, None]
         if preset.age_bins is not None:
             age = age_distribution(ages, preset.age_bins, preset.age_sigma)
-        return pixels, {"age": age, "gender": female[:, None]}
+        known = np.isfinite(female)
+        if self.lessons.teacher_ages is not None and self.lessons.teacher_female is not None:
+            share = preset.teacher_share
+            age = (1 - share) * age + share * self.lessons.teacher_ages[chosen].astype(np.float32)
+            taught = self.lessons.teacher_female[chosen]
+            female = np.where(known, (1 - share) * female + share * taught, taught)
+            known[:] = True
+        targets = {"age": age, "gender": np.where(known, female, 0)[:, None].astype(np.float32)}
+        weights = {"age": np.ones(len(chosen), np.float32), "gender": known.astype(np.float32)}
+        return pixels, targets, weights

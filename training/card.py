@@ -1,31 +1,18 @@
-"""Model cards: model.json and the training history in, a page in Markdown out."""
+"""Model cards: model.json and the training history in, a page in Markdown out.
+
+What can be measured is taken from model.json, also which groups do worst; nothing is said of a
+figure here that another training could make untrue. What model.json lacks is left out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-AGE_FIGURES = (
-    ("mae", "mean absolute error, years", 2),
-    ("median_error", "median absolute error, years", 2),
-    ("rmse", "RMSE, years", 2),
-    ("mse", "MSE, years²", 1),
-    ("bias", "bias, years (above 0: too old)", 2),
-    ("cs5", "within 5 years (CS@5)", 3),
-    ("interval_coverage", "labels inside the 80 % interval", 3),
-)
-GENDER_FIGURES = (
-    ("accuracy", "accuracy", 3),
-    ("balanced_accuracy", "balanced accuracy", 3),
-    ("auc", "AUC", 4),
-    ("calibration_error", "expected calibration error", 3),
-)
-"""Figures of the evaluation that the card shows: key, words, decimals."""
-
-PART_TITLES = {
-    "test": "Test part: no choice was made on it",
-    "validation": "Validation part: it chose the epoch and the calibration, so it flatters",
-}
+from training.card_figures import figure_sections, headlines
+from training.markdown import listing, number, percent, table
+from training.recipe import recipe_rows
 
 INTENDED = """\
 For labelling collections of aligned face crops with the age and the gender that people would
@@ -36,158 +23,154 @@ what gender somebody has."""
 
 LIMITS = """\
 - Gender is binary because the labels are: it says how a face would be labelled, not who the
-  person is. It fails most on infants and children; see the age bands above.
-- Ages are apparent ages, guessed by people or by a program and checked by people; the few labels
-  above 80 years make old faces look younger. See the bias by age band.
-- Races are the five groups that UTKFace names. Figures differ between them; see above.
-- UTKFace is made of pictures from the web, mostly posed and well lit. On other sources (old
-  photographs, surveillance, drawings) expect clearly larger errors.
-- It expects crops framed as UTKFace frames them. Anything else, also what is no face at all,
-  gets a plausible-looking answer."""
+  person is.
+- Ages are apparent ages: what people guess from a picture, not what a document says.
+- Races are the five groups that UTKFace names. They are used to measure, not to predict.
+- The figures are those of the pictures named above. On others (old photographs, surveillance,
+  drawings) nothing is known until it is measured: `annotate evaluate`.
+- It expects crops framed as UTKFace frames them, which is how `--faces detect` cuts them.
+  Anything else, also what is no face at all, gets a plausible-looking answer."""
+
+FAULTS = {
+    "malformed_name": "names without all labels: not used",
+    "odd_name": "names with an odd ending whose labels are readable: used",
+    "unreadable_file": "files that cannot be decoded: not used",
+    "identical_file": "files with the same bytes as another: in the same part",
+    "no_face": "no face was found: not used",
+    "missing_file": "named by the label table and not there",
+    "invalid_value": "label that is none: not used",
+    "duplicate_row": "labelled more than once by the table: not used",
+}
+"""What became of each kind of fault."""
 
 
 def card(info: Mapping[str, Any], rows: list[dict[str, float]]) -> str:
     """The card of a model. info: model.json but for the card's own hash. rows: the history."""
     sections = [
         f"# {info['name']}\n\n{info['about'][:1].upper()}{info['about'][1:]}.",
-        f"## Use\n\n{INTENDED}",
-        f"## Data and licence\n\n{_data(info)}",
-        f"## Training\n\n{_training(info, rows)}",
-        f"## Output\n\n{_output(info)}",
-        *(_part(part, found) for part, found in info["figures"].items()),
-        f"## Limits\n\n{LIMITS}",
-        f"## Files\n\n{_files(info['files'])}",
+        _titled("In short", headlines(info)),
+        _titled("Use", [INTENDED]),
+        _titled("Data and licence", _data(info)),
+        _titled("Training", _training(info, rows)),
+        _titled("Output", _output(info)),
+        *(_titled(title, blocks) for title, blocks in figure_sections(info["figures"])),
+        _titled("Speed", _speed(info.get("speed") or {})),
+        _titled("Limits", [LIMITS]),
+        _titled("Files", [_files(info["files"])]),
     ]
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _data(info: Mapping[str, Any]) -> str:
+def _titled(title: str, blocks: Iterable[str]) -> str:
+    """A section, or nothing where it would be empty."""
+    body = "\n\n".join(blocks)
+    return body and f"## {title}\n\n{body}"
+
+
+def _data(info: Mapping[str, Any]) -> Iterator[str]:
     data = info["data"]
     images, split = data["images"], data["split"]
-    counts = ", ".join(f"{images[part]:,} {part}" for part in images)
-    faults = "\n".join(f"- `{fault}`" for fault in data["faults"]) or "- none"
-    return "\n\n".join(
-        (
-            f"{data['name']}. Licence of the images: {data['licence']}.",
-            f"Licence of these weights: {info['licence']}.",
-            f"{sum(images.values()):,} labelled images: {counts}. Split {split['rule']}; seed"
-            f" {split['seed']}, {split['test_share']:.0%} test, {split['validation_share']:.0%} of"
-            " the rest validation. Byte-identical images are never in two parts."
-            f" `{data['hashes']}` lists the training and validation images by the first 16 digits"
-            " of their SHA-256, so that an evaluation can say which images the model has met.",
-            "Faults of the data (malformed names were not used, nothing was guessed):",
-            faults,
+    yield f"{data['name']}. Licence of the images: {data['licence']}."
+    photographs = data.get("photographs")
+    if photographs is not None:
+        yield (
+            f"Trained on {photographs['images']:,} photographs as well, of which the face nearest"
+            f" the centre was cut out and aligned: {photographs['name']}. Licence of the"
+            f" photographs: {photographs['licence']}."
         )
+    yield f"Licence of these weights: {info['licence']}."
+    counts = ", ".join(f"{count:,} {part}" for part, count in images.items())
+    yield (
+        f"{sum(images.values()):,} labelled images: {counts}. Split {split['rule']}; seed"
+        f" {split['seed']}, {percent(split['test_share'])} test,"
+        f" {percent(split['validation_share'])} of the rest validation. Byte-identical images are"
+        f" never in two parts. `{data['hashes']}` lists what the model was trained on or chosen by,"
+        " by the first 16 digits of the SHA-256, so that an evaluation can say which images the"
+        " model has met."
+    )
+    yield from _faults("images", Counter(fault.partition(":")[0] for fault in data["faults"]))
+    if photographs is not None:
+        yield from _faults("photographs", photographs["faults_by_kind"])
+
+
+def _faults(what: str, counts: Mapping[str, int]) -> Iterator[str]:
+    if not counts:
+        yield f"No faults were met in the {what}."
+        return
+    yield f"Faults met in the {what}; nothing was guessed:"
+    yield "\n".join(
+        f"- {count:,} `{kind}`" + (f": {FAULTS[kind]}" if kind in FAULTS else "")
+        for kind, count in sorted(counts.items())
     )
 
 
-def _training(info: Mapping[str, Any], rows: list[dict[str, float]]) -> str:
+def _training(info: Mapping[str, Any], rows: list[dict[str, float]]) -> Iterator[str]:
     training = info["training"]
     kept = rows[training["epoch_kept"] - 1]
-    return "\n\n".join(
-        (
-            f"    KERAS_BACKEND={training['backend']} {training['command']}",
-            f"Preset `{info['preset']}`, architecture `{info['architecture']}`, Keras"
-            f" {training['keras']} on {training['backend']}. Cost: {training['seconds'] / 3600:.2f}"
-            f" hours for {training['epochs']} epochs on"
-            f" {training['machine'] or 'a machine that was not recorded'}."
-            f" Kept: epoch {training['epoch_kept']}, with a validation age MAE of"
-            f" {kept['val_age_mae']:.2f} years (before calibration) and a validation gender"
-            f" accuracy of {kept['val_gender_accuracy']:.3f}."
-            f" Commit: {info['commit'] or 'not recorded'}.",
-            "Exported by:",
-            f"    {info['command']}",
-        )
+    yield f"    KERAS_BACKEND={training['backend']} {training['command']}"
+    yield (
+        f"Preset `{info['preset']}`, Keras {training['keras']} on {training['backend']}."
+        f" Cost: {training['seconds'] / 3600:.2f} hours for {training['epochs']} epochs on"
+        f" {training['machine'] or 'a machine that was not recorded'}."
+        f" Kept: epoch {training['epoch_kept']}, with a validation age MAE of"
+        f" {kept['val_age_mae']:.2f} years (before calibration) and a validation gender"
+        f" accuracy of {kept['val_gender_accuracy']:.3f}."
+        f" Commit: {info['commit'] or 'not recorded'}."
+    )
+    yield table(("recipe", ""), recipe_rows(info), text_columns=2)
+    yield "Exported by:"
+    yield f"    {info['command']}"
+
+
+def _output(info: Mapping[str, Any]) -> Iterator[str]:
+    size_px = info["input"]["size_px"]
+    calibration = info["calibration"]
+    yield (
+        f"Input: aligned face crops, {size_px}×{size_px} pixels RGB. Female probability: calibrated"
+        f" by temperature {calibration['gender_temperature']:.3f} on the {calibration['n']:,}"
+        f" images of the {calibration['fitted_on']} part."
+    )
+    age = info["heads"]["age"]
+    if age["kind"] != "distribution":
+        yield "Age: one number, cut at 0 years; this model gives no intervals."
+        return
+    first, last = age["ages"]
+    yield (
+        f"Age: a distribution over the integer ages {first} to {last}, calibrated by"
+        f" {_age_temperature(calibration['age_temperature'])}; integer age a stands for a − 0.5"
+        f" to a + 0.5 years. The estimate is the median; {_interval_ends(calibration)};"
+        " P(age < 18) is the weight of the ages below 18."
     )
 
 
-def _output(info: Mapping[str, Any]) -> str:
-    size_px = info["input"]["size_px"]
-    calibration = info["calibration"]
+def _age_temperature(found: float | Mapping[str, Any]) -> str:
+    """One temperature for all ages, or some by the age that the network gives."""
+    if not isinstance(found, Mapping):
+        return f"temperature {found:.3f}"
+    pairs = zip(found["ages"], found["temperatures"], strict=True)
+    by_age = listing(f"{temperature:.3f} at {age:g}" for age, temperature in pairs)
+    return f"a temperature that depends on the age, {by_age} years"
+
+
+def _interval_ends(calibration: Mapping[str, Any]) -> str:
+    levels = calibration.get("interval_levels")
+    if levels is None:
+        return "10 % and 90 % quantiles are the 80 % interval"
+    low, high = (number(100 * level, 1) for level in levels)
+    return f"the 80 % interval lies between the {low} % and the {high} % quantile, also calibrated"
+
+
+def _speed(speed: Mapping[str, Any]) -> Iterator[str]:
     lines = [
-        f"Input: aligned face crops, {size_px}×{size_px} pixels RGB. Female probability: calibrated"
-        f" by temperature {calibration['gender_temperature']:.3f} on the {calibration['n']:,}"
-        f" images of the {calibration['fitted_on']} part.",
+        f"- {key.replace('_per_s', ' a second').replace('_', ' ')}:"
+        f" {f'{value:,.0f}' if isinstance(value, int | float) and value >= 10 else value}"
+        for key, value in speed.items()
+        if value is not None
     ]
-    age = info["heads"]["age"]
-    if age["kind"] == "distribution":
-        first, last = age["ages"]
-        lines.append(
-            f"Age: a distribution over the integer ages {first} to {last}, calibrated by"
-            f" temperature {calibration['age_temperature']:.3f}; integer age a stands for a − 0.5"
-            " to a + 0.5 years. The estimate is the median; 10 % and 90 % quantiles are the 80 %"
-            " interval; P(age < 18) is the weight of the ages below 18."
-        )
-    else:
-        lines.append("Age: one number, cut at 0 years; this model gives no intervals.")
-    return "\n\n".join(lines)
-
-
-def _part(part: str, found: Mapping[str, Any]) -> str:
-    """One part's figures: all faces, the ages 21 to 60, and slices."""
-    protocol = found["ages_21_to_60"]
-    blocks = [
-        f"## {PART_TITLES[part]}",
-        f"{found['n']:,} faces; 95 % bootstrap intervals. Measured by:",
-        f"    {found['command']}",
-        _figures(found["age"], protocol["age"], "Age", AGE_FIGURES),
-        _figures(found["gender"], protocol["gender"], "Gender", GENDER_FIGURES),
-        "The ages 21 to 60 are those of the published protocol; the images are this split's, not"
-        " the protocol's.",
-        *(_slices(name, slices) for name, slices in found["slices"].items() if slices),
-    ]
-    return "\n\n".join(blocks)
-
-
-def _figures(
-    everyone: Mapping[str, Any],
-    protocol: Mapping[str, Any],
-    title: str,
-    figures: Iterable[tuple[str, str, int]],
-) -> str:
-    rows = [
-        (words, *_cell(everyone[key], digits), *_cell(protocol[key], digits))
-        for key, words, digits in figures
-        if everyone[key]["value"] is not None
-    ]
-    return _table((title, "all ages", "n", "labelled 21 to 60", "n"), rows)
-
-
-def _slices(name: str, slices: Iterable[Mapping[str, Any]]) -> str:
-    rows = []
-    for part in slices:
-        age, gender = part["age"], part["gender"]
-        rows.append(
-            (
-                part["where"][name],
-                f"{part['n']:,}",
-                _cell(age["mae"], 2)[0],
-                _cell(age["bias"], 2)[0],
-                _cell(age["cs5"], 3)[0],
-                _cell(gender["accuracy"], 3)[0],
-            )
-        )
-    title = f"by {name.replace('_', ' ')}"
-    return _table((title, "n", "age MAE", "age bias", "CS@5", "gender accuracy"), rows)
-
-
-def _cell(figure: Mapping[str, Any], digits: int) -> tuple[str, str]:
-    """("5.01 (4.80 to 5.22)", "1,935") of a figure."""
-    if figure["value"] is None:
-        return "–", f"{figure['n']:,}"
-    text = f"{figure['value']:.{digits}f}"
-    if figure["low"] is not None:
-        text += f" ({figure['low']:.{digits}f} to {figure['high']:.{digits}f})"
-    return text, f"{figure['n']:,}"
-
-
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = list(header)
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *map(list, rows)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    if lines:
+        yield "\n".join(lines)
 
 
 def _files(files: Mapping[str, str]) -> str:
-    return _table(
-        ("file", "SHA-256"), ((f"`{name}`", f"`{digest}`") for name, digest in files.items())
-    )
+    rows = ((f"`{name}`", f"`{digest}`") for name, digest in files.items())
+    return table(("file", "SHA-256"), rows, text_columns=2)

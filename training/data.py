@@ -17,7 +17,7 @@ from joblib import Parallel, delayed
 
 from annotate.errors import AnnotateError
 from annotate.images import ImageError, Pixels, face_crop
-from annotate.labels import Fault, LabelSet, labels_from_names, utkface_files
+from annotate.labels import Fault, Label, LabelSet, labels_from_names, utkface_files
 from training.presets import Preset
 from training.splits import PARTS, SEED, part_of
 
@@ -29,7 +29,7 @@ class FaceData:
     """Labelled images, N of them.
 
     names: file names. hashes: SHA-256 of the files. pixels: uint8 (N, S, S, 3) RGB.
-    ages: float32 (N,), years. female: float32 (N,), 0 or 1.
+    ages: float32 (N,), years. female: float32 (N,), 0 or 1, NaN where nobody said.
     """
 
     names: list[str]
@@ -40,6 +40,16 @@ class FaceData:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __add__(self, other: FaceData) -> FaceData:
+        """These images and others of the same size after them."""
+        return FaceData(
+            self.names + other.names,
+            self.hashes + other.hashes,
+            np.concatenate([self.pixels, other.pixels]),
+            np.concatenate([self.ages, other.ages]),
+            np.concatenate([self.female, other.female]),
+        )
 
 
 @dataclass(frozen=True)
@@ -95,8 +105,9 @@ def load_parts(
 ) -> FolderData:
     """Read a UTKFace folder into memory, in parallel, split by content.
 
-    Training images come at the preset's source_px, so that augmentation has room; the others
-    at its size_px, as inference would see them. limit: take so many evenly spaced files, for
+    Training images come at the preset's source_px, so that augmentation has room, and without
+    those whose bytes are there twice with different labels; the others come at its size_px, as
+    inference would see them. limit: take so many evenly spaced files, for
     rehearsals. parts: those to decode.
     Raises AnnotateError where a part stays empty.
     """
@@ -149,10 +160,11 @@ def _read_file(path: Path, preset: Preset, seed: int, parts: Sequence[str]) -> F
 
 
 def _part_data(part: str, names: list[str], files: list[FileRead], labelled: LabelSet) -> FaceData:
+    contradictory = _contradictory(names, files, labelled) if part == "train" else set()
     chosen = [
         (name, file.sha256, file.pixels)
         for name, file in zip(names, files, strict=True)
-        if file.part == part and file.pixels is not None
+        if file.part == part and file.pixels is not None and file.sha256 not in contradictory
     ]
     labels = [labelled.labels[name] for name, _, _ in chosen]
     return FaceData(
@@ -162,6 +174,16 @@ def _part_data(part: str, names: list[str], files: list[FileRead], labelled: Lab
         ages=np.array([label.age for label in labels], np.float32),
         female=np.array([label.gender == "female" for label in labels], np.float32),
     )
+
+
+def _contradictory(names: list[str], files: list[FileRead], labelled: LabelSet) -> set[str]:
+    """SHA-256 of the contents that have several labels."""
+    first: dict[str, Label] = {}
+    return {
+        file.sha256
+        for name, file in zip(names, files, strict=True)
+        if first.setdefault(file.sha256, labelled.labels[name]) != labelled.labels[name]
+    }
 
 
 def _file_faults(names: list[str], files: list[FileRead], labelled: LabelSet) -> list[Fault]:

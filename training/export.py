@@ -9,36 +9,37 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
-import warnings
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from annotate.engines import import_keras
-from annotate.errors import AnnotateError
+from annotate.errors import AnnotateError, one_line, shown
+from annotate.heads import estimates
 from annotate.images import Pixels
 from annotate.model import (
     FILES,
     HASHES_FILE,
     PREPROCESSING_VERSION,
     SCHEMA_VERSION,
-    estimates,
     load_model,
 )
 from annotate.model_files import import_late
 from annotate.records import Predictions
-from training.calibration import fit_temperatures
+from training.calibration import fit_calibration
 from training.card import card
 from training.presets import PRESETS, Preset
 from training.splits import TEST_SHARE, hash_lines
 
-MAX_YEARS_APART = 0.05
-MAX_PROBABILITY_APART = 1e-3
+MAX_YEARS_APART = 0.01
+MAX_PROBABILITY_APART = 1e-4
 """How far the two engines of a model may differ on the same image."""
 
 CHECKED_IMAGES = 512
@@ -52,6 +53,16 @@ DATA_LICENCE = (
 )
 
 
+PHOTOGRAPHS_NAME = "APPA-REAL, train_*: photographs with apparent ages"
+PHOTOGRAPHS_LICENCE = (
+    "non-commercial research only; the copyright of each image stays with its owner"
+    " (APPA-REAL, Agustsson et al. 2017, of ChaLearn Looking at People)"
+)
+
+OtherSource = tuple[Path, Path]
+"""A folder of photographs, and the table that labels those to measure on."""
+
+
 def export(
     run: Path,
     data: Path,
@@ -61,23 +72,28 @@ def export(
     overwrite: bool = False,
     machine: str | None = None,
     score: bool = True,
+    appa_real: Path | None = None,
+    appa_real_labels: Path | None = None,
 ) -> Path:
     """Make a model folder of a run's best weights. Returns `out`.
 
     run: the folder that fit wrote. data: the folder it was trained on. name: of the model, the
     preset's if None. machine: what it was trained on, where the run does not say. score:
-    measure the figures of the card, which takes as long as labelling the two parts twice.
+    measure the figures of the card, which takes as long as labelling the two parts twice and
+    the test part once more under each bad condition. appa_real, appa_real_labels: photographs of
+    another source, and the table of those to measure it on as well.
     Raises AnnotateError, and leaves nothing behind, where the run cannot be read, the data are
     others, or the exported files do not agree with each other.
     """
     _require_tensorflow()
     if out.exists() and not overwrite:
         raise AnnotateError(f"{out} exists: pass --overwrite to replace it")
+    other = _other_source(appa_real, appa_real_labels)
     building = out.parent / f".{out.name}.tmp"
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     try:
-        _build(run, data, building, name, machine, score)
+        _build(run, data, building, name, machine, score, other)
         if out.exists():
             shutil.rmtree(out)
         os.replace(building, out)
@@ -96,39 +112,70 @@ def _require_tensorflow() -> None:
     import_late("tf2onnx", "export needs it: pip install 'annotate[train]'")
 
 
+def _other_source(photographs: Path | None, labels: Path | None) -> OtherSource | None:
+    """The photographs and their table, found to be usable before any work is done."""
+    from training.scoring import photograph_names
+
+    if photographs is None and labels is None:
+        return None
+    if photographs is None or labels is None:
+        raise AnnotateError("--appa-real needs --appa-real-labels, and the other way round")
+    photograph_names(photographs, labels)
+    return photographs, labels
+
+
 def _build(
-    run: Path, data: Path, folder: Path, name: str | None, machine: str | None, score: bool
+    run: Path,
+    data: Path,
+    folder: Path,
+    name: str | None,
+    machine: str | None,
+    score: bool,
+    other: OtherSource | None,
 ) -> None:
     """Fill a new, empty folder with a checked model."""
-    from training import fit, history
+    from training import fit, history, keeper, runs
     from training.data import load_parts
+    from training.folding import fold
+    from training.onnx_files import write_onnx
+    from training.speed import measure_speed
 
-    run_info = fit.read_run(run)
+    run_info = runs.read_run(run)
     chosen = run_info["settings"]
     if chosen["preset"] not in PRESETS:
         raise AnnotateError(f"{run} was trained by the unknown preset {chosen['preset']!r}")
     preset = PRESETS[chosen["preset"]]
     limit, seed = chosen["limit"], chosen["seed"]
     faces = load_parts(data, preset, seed=seed, limit=limit, parts=("validation",))
-    fit.check_splits(run, faces)
+    runs.check_splits(run, faces)
     validation = faces.parts["validation"]
 
-    network = fit.build_model(preset, fixed_size=True)
-    fit.load_best(network, run)
+    trained = fit.build_model(preset, fixed_size=True)
+    keeper.load_best(trained, run)
+    network = fold(trained)
     raw = network.predict(validation.pixels, batch_size=64, verbose=0)
-    calibration = fit_temperatures(raw["age"], raw["gender"], validation.ages, validation.female)
+    calibration = fit_calibration(raw["age"], raw["gender"], validation.ages, validation.female)
 
     known = {part: faces.hashes[part] for part in ("train", "validation")}
-    lines = "".join(f"{line}\n" for line in hash_lines(known))
-    (folder / HASHES_FILE).write_text(lines, encoding="ascii", newline="\n")
-    _write_networks(network, folder)
+    photographs = read_photographs(run) if chosen.get("photographs") else None
+    lines = {*hash_lines(known), *(photographs.lines if photographs else ())}
+    text = "".join(f"{line}\n" for line in sorted(lines))
+    (folder / HASHES_FILE).write_text(text, encoding="ascii", newline="\n")
+    network.save(folder / FILES["keras"])
+    write_onnx(network, folder / FILES["onnx"])
 
     rows = history.read(run / "history.csv")
     info = _info(preset, run_info, rows, name or preset.name, machine)
+    if photographs is not None:
+        info["data"]["photographs"] = photographs.to_dict()
+    if other is not None:
+        info["command"] += f" --appa-real $APPA_REAL --appa-real-labels {other[1].name}"
     info["calibration"] = {**calibration, "fitted_on": "validation", "n": len(validation)}
     _write_info(folder, info)
     check_engines(folder, validation.pixels[:CHECKED_IMAGES], estimates(*_heads(raw), info))
-    info["figures"] = _figures(folder, data) if score else {}
+    if score:
+        info["speed"] = measure_speed(folder)
+    info["figures"] = _figures(folder, data, other) if score else {}
     (folder / "card.md").write_text(card(info, rows), encoding="utf-8", newline="\n")
     _write_info(folder, info)
     load_model(folder, engine="onnx")
@@ -136,17 +183,6 @@ def _build(
 
 def _heads(raw: Mapping[str, Any]) -> tuple[Any, Any]:
     return raw["age"], raw["gender"]
-
-
-def _write_networks(network: Any, folder: Path) -> None:
-    """model.keras and model.onnx, with a free number of images and a fixed size."""
-    network.save(folder / FILES["keras"])
-    size_px = network.input_shape[1]
-    network(np.zeros((1, size_px, size_px, 3), np.uint8))  # Keras exports what was called once
-    with warnings.catch_warnings():
-        # Keras 3.15 mends NumPy for tf2onnx in a way that NumPy warns of.
-        warnings.simplefilter("ignore", FutureWarning)
-        network.export(str(folder / FILES["onnx"]), format="onnx", verbose=False)
 
 
 def check_engines(folder: Path, pixels: Pixels, expected: Predictions) -> None:
@@ -176,11 +212,55 @@ def _gaps(first: Predictions, second: Predictions) -> dict[str, float]:
     return gaps
 
 
-def _figures(folder: Path, data: Path) -> dict[str, Any]:
-    """Figures of the finished model by part, as `python -m training evaluate` gives them."""
-    from training.scoring import part_figures
+def _figures(folder: Path, data: Path, other: OtherSource | None) -> dict[str, Any]:
+    """Figures of the finished model, each as a command of its own gives them."""
+    from training.robustness import robustness
+    from training.scoring import part_figures, photograph_figures
 
-    return {part: part_figures(folder, data, part) for part in ("test", "validation")}
+    figures = {part: part_figures(folder, data, part) for part in ("test", "validation")}
+    figures["robustness"] = robustness(folder, data)
+    if other is not None:
+        figures["appa_real"] = photograph_figures(folder, *other)
+    return figures
+
+
+@dataclass(frozen=True)
+class PhotographsMet:
+    """The photographs that a run learnt from. lines: "<16 hex digits> train", one a photograph.
+
+    faults: number by kind, of those that it did not learn from.
+    """
+
+    lines: list[str]
+    faults: dict[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What model.json says of them."""
+        return {
+            "name": PHOTOGRAPHS_NAME,
+            "licence": PHOTOGRAPHS_LICENCE,
+            "images": len(self.lines),
+            "faults_by_kind": self.faults,
+        }
+
+
+def read_photographs(run: Path) -> PhotographsMet:
+    """What fit wrote of the photographs it trained on. Raises AnnotateError."""
+    try:
+        lines = (run / "photographs.txt").read_text("ascii").splitlines()
+        faults: list[str] = json.loads((run / "photographs.json").read_text("utf-8"))
+        kinds = Counter(fault.partition(":")[0] for fault in faults)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise AnnotateError(
+            f"{run} was trained on photographs and does not say which: {one_line(error)}"
+        ) from error
+    wrong = [line for line in lines if re.fullmatch(r"[0-9a-f]{16} train", line) is None]
+    if wrong or not lines:
+        raise AnnotateError(
+            f"{run / 'photographs.txt'} does not list photographs: expected lines of 16"
+            f" hexadecimal digits and `train`, found {shown(wrong[0]) if wrong else 'none'}"
+        )
+    return PhotographsMet(lines, dict(sorted(kinds.items())))
 
 
 def _write_info(folder: Path, info: dict[str, Any]) -> None:
@@ -254,8 +334,16 @@ def _info(
 def _training(
     preset: Preset, run: dict[str, Any], rows: list[dict[str, float]], machine: str | None
 ) -> dict[str, Any]:
+    from training.pretrained import WEIGHTS
+
     kept = min(rows, key=lambda row: row[preset.monitor])
+    words = ("name", "about", "source", "cost", "expected")
+    teacher = run["settings"].get("teacher")
     return {
+        "recipe": {key: value for key, value in asdict(preset).items() if key not in words},
+        "pretrained": WEIGHTS[preset.pretrained].about if preset.pretrained else None,
+        # The name only: a folder's path says nothing to others.
+        "teacher": Path(teacher).name if teacher else None,
         "command": run["command"],
         "keras": run["keras"],
         "backend": run["backend"],

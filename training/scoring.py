@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annotate.errors import AnnotateError
+from annotate.labels import read_label_table, utkface_files
 from annotate.metrics import age_metrics, gender_metrics
 from annotate.model import model_folder, read_info
 from training.data import load_parts
@@ -24,7 +25,10 @@ LINKS = "images"
 PROTOCOL_AGES = (21, 60)
 """Years, both ends included. Source: the protocol of CORAL, Cao et al. 2020."""
 
-CARD_SLICES = ("age_band", "gender", "race")
+CARD_SLICES = ("age_band", "gender", "race", "gender_x_race")
+
+CARD_EXTRAS = ("predicted_age_bands", "minor", "largest_gaps")
+"""More of metrics.json that model.json keeps, where a model gives an age distribution."""
 
 
 def evaluate_part(
@@ -91,6 +95,51 @@ def part_figures(model: Path, data: Path, part: str) -> dict[str, Any]:
         "gender": found["gender"],
         "ages_21_to_60": protocol,
         "slices": {name: found["slices"].get(name, []) for name in CARD_SLICES},
+        **{name: found[name] for name in CARD_EXTRAS if found.get(name)},
+    }
+
+
+def photograph_names(photographs: Path, labels: Path) -> list[str]:
+    """Names of the pictures directly in a folder that a label table gives an age or a gender.
+
+    Raises AnnotateError where there is none.
+    """
+    found = read_label_table(labels, utkface_files(photographs)).labels
+    names = [name for name, label in found.items() if label.age is not None or label.gender]
+    if not names:
+        raise AnnotateError(
+            f"{labels} labels none of the pictures in {photographs}: expected their names in the"
+            " column path, and an age or a gender"
+        )
+    return sorted(names, key=os.fsencode)
+
+
+def photograph_figures(model: Path, photographs: Path, labels: Path) -> dict[str, Any]:
+    """Figures on photographs of another source: faces are looked for, the central one is scored.
+
+    photographs: a folder of pictures. labels: CSV or Parquet as `annotate evaluate --labels`
+    takes it; pictures that it does not name are left out, unopened.
+    Returns {"command", "n" (scored), "searched", "not_found", "trained_on" (pictures that the
+    model met in its training), "faults" (number by kind), "age", "gender" (None without such
+    labels)}. Raises AnnotateError.
+    """
+    from annotate.evaluation import evaluate
+
+    with tempfile.TemporaryDirectory() as folder:
+        images = Path(folder) / LINKS
+        _link(photographs, photograph_names(photographs, labels), images)
+        report = evaluate(images, labels=labels, model=os.fspath(model), faces="detect")
+    found = report.to_dict()
+    return {
+        "command": f"annotate evaluate $APPA_REAL --labels {labels.name} --faces detect"
+        " --model MODEL --report DIR",
+        "n": found["inputs"]["scored"],
+        "searched": found["faces"]["searched"],
+        "not_found": found["faces"]["not_found"],
+        "trained_on": found["training"]["train"] + found["training"]["validation"],
+        "faults": found["faults"]["counts"],
+        "age": found["age"],
+        "gender": found["gender"] if found["labels"]["gender"] else None,
     }
 
 

@@ -72,6 +72,7 @@ def evaluate_command(
     engine: str,
     device: str,
     batch_size: int,
+    tta: bool,
     workers: int | None,
     limit: int | None,
     bootstrap: int,
@@ -89,6 +90,8 @@ def evaluate_command(
       annotate evaluate photographs/ --labels labels.csv --predictions people.parquet
     """
     _check_detection(context, faces, predictions)
+    if tta and predictions is not None:
+        raise click.UsageError("--tta runs the model, but --predictions has its rows: pass one")
 
     from annotate.evaluation import evaluate
 
@@ -107,6 +110,7 @@ def evaluate_command(
             min_score=min_score,
             max_faces=max_faces,
             batch_size=batch_size,
+            tta=tta,
             workers=workers,
             limit=limit,
             bootstrap=bootstrap,

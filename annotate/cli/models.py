@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from annotate.errors import AnnotateError
+from annotate.cli.options import DEFAULT_MODEL
+from annotate.errors import AnnotateError, shown
+
+FAST_CROPS_PER_S = 1000
+"""Crops a second on two cores from which on a model is called fast."""
+
+_MOST_CARD_BYTES = 1_000_000
+
+_MOST = 1e9
+"""A figure in a stranger's model.json that is larger is none."""
 
 
 @click.group("models", invoke_without_command=True)
 @click.pass_context
 def models_command(context: click.Context) -> None:
-    """List the bundled models, or show the card of one.
+    """List the bundled models with their size, speed and figures, or show the card of one.
 
     \b
     Examples:
@@ -25,48 +35,81 @@ def models_command(context: click.Context) -> None:
         return
     from annotate.model import bundled_models, model_folder, read_info
 
-    names = bundled_models()
+    names = sorted(bundled_models(), key=lambda name: (name != DEFAULT_MODEL, name))
     if not names:
         raise AnnotateError("no model is bundled with this installation: reinstall annotate")
     for name in names:
         folder = model_folder(name)
-        click.echo(_described(folder, read_info(folder)[0]))
+        click.echo("\n  ".join(_described(folder, read_info(folder)[0])))
 
 
 @models_command.command("show")
-@click.argument("name", metavar="NAME|FOLDER", default="base")
+@click.argument("name", metavar="NAME|FOLDER", default=DEFAULT_MODEL)
 def show_command(name: str) -> None:
     """Print the card of a model: its data, its figures, its limits."""
     from annotate.model import model_folder
+    from annotate.model_files import read_regular
 
-    path = model_folder(name) / "card.md"
-    try:
-        text = path.read_text("utf-8", "replace")
-    except OSError as error:
-        raise AnnotateError(f"cannot read {path}: {error.strerror}") from error
-    click.echo(text, nl=False)
+    text = read_regular(model_folder(name) / "card.md", _MOST_CARD_BYTES).decode("utf-8", "replace")
+    for line in text.splitlines():
+        cells = (shown(cell, len(cell), quote=False) for cell in line.split("\t"))
+        click.echo("\t".join(cells))
 
 
-def _described(folder: Path, info: dict[str, Any]) -> str:
-    """One line on a model: its name, what it takes, its size and what it was accepted with."""
+def _described(folder: Path, info: dict[str, Any]) -> Iterator[str]:
+    """Lines on a model: its name, what it takes, its size and speed, what it was accepted with.
+
+    info: model.json, of which the figures may be anything; what is no number is left out.
+    """
+    yield shown(folder.name, quote=False) + " (default)" * (folder.name == DEFAULT_MODEL)
     size_px = info["input"]["size_px"]
-    size = sum(entry.stat().st_size for entry in os.scandir(folder)) / 1e6
-    parts = [f"{folder.name:<12} {size_px} x {size_px} px", f"{size:.1f} MB", *_figures(info)]
-    return ", ".join(parts)
+    yield ", ".join([f"{size_px} x {size_px} px", *_file_sizes(folder)])
+    if (speed := _number_at(info, "speed", "crops_per_s")) is not None:
+        kind = "fast" if speed >= FAST_CROPS_PER_S else "accurate"
+        yield f"{kind}: about {_two_digits(speed):,} crops/s on two cores"
+    for title, figures in (
+        ("UTKFace, test part", _test_figures(info)),
+        ("APPA-REAL photographs", _age_mae(info, "appa_real")),
+    ):
+        if figures:
+            yield f"{title}: {', '.join(figures)}"
 
 
-def _figures(info: dict[str, Any]) -> list[str]:
-    """The headline figures that model.json states, measured on images it was not trained on."""
-    shown = (
-        ("age MAE {:.2f} years", ("age", "mae")),
+def _file_sizes(folder: Path) -> Iterator[str]:
+    """The sizes of the network files that are there."""
+    from annotate.model import FILES
+
+    for name in FILES.values():
+        path = folder / name
+        if path.is_file():
+            yield f"{name} {os.path.getsize(path) / 1e6:.1f} MB"
+
+
+def _test_figures(info: dict[str, Any]) -> list[str]:
+    """The headline figures that model.json states, on images that the model was not trained on."""
+    figures = _age_mae(info, "test")
+    for text, path in (
+        ("CS@5 {:.3f}", ("age", "cs5")),
         ("gender accuracy {:.3f}", ("gender", "accuracy")),
-    )
-    values = [(text, _at(info, "figures", "test", *path, "value")) for text, path in shown]
-    return [text.format(value) for text, value in values if isinstance(value, int | float)]
+    ):
+        if (value := _number_at(info, "figures", "test", *path, "value")) is not None:
+            figures.append(text.format(value))
+    return figures
 
 
-def _at(found: Any, *keys: str) -> Any:
-    """What lies at the end of a path of keys, or None."""
+def _age_mae(info: dict[str, Any], data: str) -> list[str]:
+    value = _number_at(info, "figures", data, "age", "mae", "value")
+    return [] if value is None else [f"age MAE {value:.2f} years"]
+
+
+def _number_at(found: Any, *keys: str) -> float | None:
+    """The number from 0 to _MOST at the end of a path of keys, or None."""
     for key in keys:
         found = found.get(key) if isinstance(found, dict) else None
-    return found
+    is_number = isinstance(found, int | float) and not isinstance(found, bool)
+    return float(found) if is_number and 0 <= found <= _MOST else None
+
+
+def _two_digits(number: float) -> int:
+    """Rounded to two significant digits: what may be said of a speed."""
+    return round(float(f"{number:.2g}"))

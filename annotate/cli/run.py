@@ -84,6 +84,7 @@ def run_command(
     engine: str,
     device: str,
     batch_size: int,
+    tta: bool,
     workers: int | None,
     limit: int | None,
     exclude: tuple[str, ...],
@@ -131,6 +132,7 @@ def run_command(
         engine=engine,
         device=device,
         batch_size=batch_size,
+        tta=tta,
         workers=workers,
         limit=limit,
         exclude=exclude,
@@ -186,7 +188,8 @@ def _label(prepared: object, output: str, *, overwrite: bool, quiet: bool) -> No
     else:
         model = prepared.model
         inputs = _inputs(prepared.summary.inputs, prepared.found.plan.archives)
-        say(f"{inputs}, model {model.name}, engine {model.engine} on {model.device_name}")
+        mirrored = ", crops and their mirror images" * model.tta
+        say(f"{inputs}, model {model.name}, engine {model.engine} on {model.device_name}{mirrored}")
         if model.remark is not None:
             say(model.remark)
         if output == "-":

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from annotate.errors import shown
-from annotate.metrics import Metric
+from annotate.gaps import Gap, Side
+from annotate.metrics import Metric, MinorMetrics
 from annotate.records import Status
 from annotate.slices import Slice
 
@@ -33,6 +34,10 @@ _GENDER = (
 )
 _SLICES = ("age_band", "gender", "race", "gender_x_race")
 
+_GAPS = {"age_mae": ("age MAE, years", 2), "gender_accuracy": ("gender accuracy", 3)}
+
+_FEW_FACES = "* few faces: the interval is too narrow to be trusted"
+
 _DETECTION = ("detect_size", "min_face_px", "min_score", "max_faces")
 
 _FATES = {
@@ -57,8 +62,11 @@ def render(report: EvaluationReport) -> str:
         _training(report),
         _faces(report),
         _headline(report.scores.overall),
+        _minor(report.scores.minor),
         _not_trained_on(report),
         *(_slice_table(name, report.scores.slices.get(name, ())) for name in _SLICES),
+        _largest_gaps(report.scores.largest_gaps),
+        _predicted_age_bands(report.scores.predicted_age_bands),
         _faults(report),
     )
     return "\n\n".join("\n".join(block) for block in map(list, blocks) if block)
@@ -142,6 +150,16 @@ def _headline(overall: Slice) -> Iterator[str]:
             )
 
 
+def _minor(minor: MinorMetrics | None) -> Iterator[str]:
+    if minor is not None:
+        yield (
+            f"P(age < 18): AUC {_with_interval(minor.auc, 4)}, calibration error"
+            f" {_with_interval(minor.calibration_error, 4)},"
+            f" Brier score {_with_interval(minor.brier, 4)};"
+            f" n {minor.n:,}, share under 18 {_number(minor.share_minor.value, 3)}"
+        )
+
+
 def _not_trained_on(report: EvaluationReport) -> Iterator[str]:
     part = report.scores.not_trained_on
     if part is not None:
@@ -149,18 +167,15 @@ def _not_trained_on(report: EvaluationReport) -> Iterator[str]:
         yield f"of the {part.n:,} scored images that the model was not trained on"
         if validation:
             yield f"(up to {validation:,} of them chose among its weights in training)"
-        yield (
-            f"  age MAE {_with_interval(part.age.mae, 2)},"
-            f" within 5 years {_with_interval(part.age.cs5, 3)}"
-        )
-        yield f"  gender accuracy {_with_interval(part.gender.accuracy, 4)}"
+        yield (f"  age MAE {_with_n(part.age.mae, 2)}, within 5 years {_with_n(part.age.cs5, 3)}")
+        yield f"  gender accuracy {_with_n(part.gender.accuracy, 4)}"
 
 
 def _slice_table(name: str, slices: tuple[Slice, ...]) -> Iterator[str]:
     if not slices:
         return
     titles = ["".join(_label(part)) for part in slices]
-    heading = f"by label: {name.replace('_x_', ' and ').replace('_', ' ')}"
+    heading = f"by label: {_words(name)}"
     width = max(24, len(heading), *map(len, titles)) + 2
     yield (
         f"{heading:<{width}}{'n':>7}  {'MAE':>6} {'95 % interval':<16}{'bias':>7}{'CS@5':>7}"
@@ -175,10 +190,52 @@ def _slice_table(name: str, slices: tuple[Slice, ...]) -> Iterator[str]:
             f"  {_number(gender.accuracy.value, 3):>6} {_interval(gender.accuracy, 3):<16}"
         ).rstrip()
     if any(part.few for part in slices):
-        yield "* few faces: the interval is too narrow to be trusted"
+        yield _FEW_FACES
 
 
-def _label(part: Slice) -> str:
+def _predicted_age_bands(parts: tuple[Slice, ...]) -> Iterator[str]:
+    if not parts:
+        return
+    heading = "by prediction: age band"
+    yield (
+        f"{heading:<26}{'n':>7}  {'in 80 % interval':<26}{'MAE':>6} {'95 % interval':<16}"
+        f"{'bias':>7}  95 % interval"
+    )
+    for part in parts:
+        age = part.age
+        covered = age.interval_coverage
+        yield (
+            f"{_label(part):<26}{part.n:>7,}{'*' if part.few else ' '}"
+            f" {_number(covered.value, 3):<6} {_interval(covered, 3):<19}"
+            f"{_number(age.mae.value, 2):>6} {_interval(age.mae, 2):<16}"
+            f"{_number(age.bias.value, 2):>7}  {_interval(age.bias, 2)}"
+        )
+    if any(part.few for part in parts):
+        yield _FEW_FACES
+
+
+def _largest_gaps(gaps: tuple[Gap, ...]) -> Iterator[str]:
+    if gaps:
+        yield "largest gaps, worst and best slice by label"
+    for figure, (meaning, digits) in _GAPS.items():
+        for gap in gaps:
+            if gap.figure == figure:
+                yield (
+                    f"  {meaning}, by {_words(gap.dimension)}: {_number(gap.gap, digits)} between"
+                    f" {_side(gap.worst, digits)} and {_side(gap.best, digits)}"
+                )
+
+
+def _side(side: Side, digits: int) -> str:
+    return f"{_number(side.metric.value, digits)} ({_label(side).strip()}; n {side.metric.n:,})"
+
+
+def _words(dimension: str) -> str:
+    """The name of a dimension, or of a crossing, as people say it."""
+    return dimension.replace("_x_", " and ").replace("_", " ")
+
+
+def _label(part: Slice | Side) -> str:
     return "  " + ", ".join(shown(value, 40, quote=False) for value in part.where.values())
 
 
@@ -193,6 +250,10 @@ def _interval(metric: Metric, digits: int) -> str:
 
 
 def _with_interval(metric: Metric, digits: int) -> str:
+    return f"{_number(metric.value, digits)} ({_interval(metric, digits)})"
+
+
+def _with_n(metric: Metric, digits: int) -> str:
     return f"{_number(metric.value, digits)} ({_interval(metric, digits)}, n {metric.n:,})"
 
 

@@ -9,9 +9,17 @@ from collections.abc import Callable
 
 import keras
 
-from training.architectures import convnet_gray, convnet_rgb, residual
+from training.architectures import (
+    convnet_gray,
+    convnet_rgb,
+    efficientnet_lite,
+    efficientnet_lite_nano,
+    residual,
+)
 
 ARCHITECTURES: dict[str, Callable[[tuple[int | None, int | None, int]], keras.Model]] = {
+    "efficientnet_lite": efficientnet_lite.build,
+    "efficientnet_lite_nano": efficientnet_lite_nano.build,
     "residual": residual.build,
     "convnet_rgb": convnet_rgb.build,
     "convnet_gray": convnet_gray.build,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from training.architectures.normalization import batch_normalization
+
 FILTERS = (24, 48, 96, 192)
 BLOCKS_PER_STAGE = 2
 AGES = 117
@@ -53,5 +55,5 @@ def _convolve(
         use_bias=False,
         kernel_initializer="he_normal",
     )(x)
-    x = layers.BatchNormalization(momentum=0.97)(x)
+    x = batch_normalization()(x)
     return layers.ReLU()(x) if activate else x

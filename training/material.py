@@ -1,0 +1,125 @@
+"""Material: where images come from in, everything that one run learns from out.
+
+Photographs are searched for faces, and a teacher looks at every image, once in the life of a
+run: what they gave is kept in the run's folder.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.errors import AnnotateError
+from annotate.images import Pixels
+from annotate.model import load_model
+from training.data import FaceData, FolderData
+from training.history import write_text
+from training.photographs import load_photographs
+from training.presets import Preset
+from training.runs import load_arrays, save_arrays, write_lines
+from training.splits import hash_lines
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a run's images come from.
+
+    data: a folder with UTKFace names. photographs, photograph_labels: pictures, and the table
+    that labels those to learn from as well. teacher: a model, by name or folder, whose opinion
+    of each image is learnt too.
+    """
+
+    data: Path
+    photographs: Path | None = None
+    photograph_labels: Path | None = None
+    teacher: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.photographs is None) != (self.photograph_labels is None):
+            raise AnnotateError("photographs and the table that labels them go together: pass both")
+
+    @property
+    def options(self) -> str:
+        """The options of `fit` that name these sources, with the places of data sets left open."""
+        words = ["--data $UTKFACE"]
+        if self.photograph_labels is not None:
+            words.append("--photographs $APPA_REAL")
+            words.append(f"--photograph-labels {self.photograph_labels.name}")
+        if self.teacher is not None:
+            words.append(f"--teacher {Path(self.teacher).name}")
+        return " ".join(words)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Labelled images, N of them, and what a teacher said of each.
+
+    teacher_ages: float16 (N, bins), rows sum to 1; teacher_female: float32 (N,), 0 to 1. Both
+    None without a teacher.
+    """
+
+    faces: FaceData
+    teacher_ages: npt.NDArray[np.float16] | None = None
+    teacher_female: npt.NDArray[np.float32] | None = None
+
+
+def training_lessons(
+    out: Path, preset: Preset, faces: FolderData, sources: Sources, *, resume: bool
+) -> Lessons:
+    """What a run trains on. out: the run's folder. resume: take what is kept there."""
+    found = faces.parts["train"]
+    if sources.photographs is not None:
+        kept = out / "photographs.npz"
+        if not (resume and kept.exists()):
+            _keep_photographs(kept, preset, sources)
+        state = load_arrays(kept)
+        found += FaceData(**{field.name: _plain(state[field.name]) for field in fields(FaceData)})
+    if sources.teacher is None:
+        return Lessons(found)
+    kept = out / "teacher.npz"
+    if not (resume and kept.exists()):
+        save_arrays(kept, _taught(sources.teacher, found.pixels, preset))
+    state = load_arrays(kept)
+    return Lessons(found, state["ages"], state["female"])
+
+
+def _plain(array: npt.NDArray[Any]) -> Any:
+    """Names and hashes are lists, all else arrays."""
+    return array.tolist() if array.dtype.kind == "U" else array
+
+
+def _keep_photographs(kept: Path, preset: Preset, sources: Sources) -> None:
+    """Find the faces of the labelled photographs, and write them beside what was met."""
+    assert sources.photographs is not None
+    assert sources.photograph_labels is not None
+    found = load_photographs(sources.photographs, sources.photograph_labels, preset.source_px)
+    faces = found.faces
+    by_name = dict(zip(faces.names, faces.hashes, strict=True))
+    write_lines(kept.with_suffix(".txt"), hash_lines({"train": by_name}))
+    faults = [f"{fault.kind}: {fault.path}" for fault in found.faults]
+    write_text(kept.with_suffix(".json"), json.dumps(faults, indent=1))
+    save_arrays(
+        kept, {field.name: np.asarray(getattr(faces, field.name)) for field in fields(faces)}
+    )
+
+
+def _taught(teacher: str, pixels: Pixels, preset: Preset) -> dict[str, npt.NDArray[Any]]:
+    """What a teacher says of images, as they are and mirrored. pixels: uint8 (N, S, S, 3)."""
+    model = load_model(teacher, tta=True)
+    if pixels.shape[1] != model.size_px:
+        raise AnnotateError(
+            f"the teacher {model.name} takes {model.size_px} px, preset {preset.name} keeps"
+            f" {pixels.shape[1]} px"
+        )
+    ages, female = model.predict_raw(pixels)
+    if ages.shape[1] != preset.age_bins:
+        raise AnnotateError(
+            f"the teacher {model.name} gives {ages.shape[1]} values for age, preset {preset.name}"
+            f" learns {preset.age_bins}"
+        )
+    return {"ages": ages.astype(np.float16), "female": female[:, 0]}

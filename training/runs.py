@@ -1,0 +1,92 @@
+"""A run's folder: what a training run writes and finds again, whole or not at all. No Keras.
+
+`run.json` says what the run is about, `splits.txt` which image is in which part, `photographs.txt`
+and `photographs.json` which photographs it learns from as well and which not; `*.npz` hold
+arrays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.errors import AnnotateError, one_line
+from training.data import FolderData
+from training.history import write_text
+from training.splits import hash_lines
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def save_arrays(path: Path, arrays: Arrays) -> None:
+    """Write arrays as .npz, complete or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def load_arrays(path: Path) -> Arrays:
+    """Read what save_arrays wrote; never unpickles. Raises AnnotateError."""
+    try:
+        # Not np.load: it takes a file that is one array, and gives the bytes of other members.
+        with zipfile.ZipFile(path) as archive:
+            return {
+                name.removesuffix(".npy"): np.lib.format.read_array(
+                    archive.open(name), allow_pickle=False
+                )
+                for name in archive.namelist()
+            }
+    except Exception as error:  # zipfile, zlib and NumPy have no common base
+        raise AnnotateError(f"cannot read {path}: {one_line(error)}") from error
+
+
+def read_run(out: Path) -> dict[str, Any]:
+    """run.json of a training run. Raises AnnotateError."""
+    try:
+        run: dict[str, Any] = json.loads((out / "run.json").read_text("utf-8"))
+        run["settings"]["preset"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AnnotateError(f"{out} holds no training run: {error}") from error
+    return run
+
+
+def check_settings(out: Path, settings: dict[str, Any]) -> None:
+    """Refuse to continue a run that was started otherwise, or that has no whole epoch yet."""
+    before = read_run(out)["settings"]
+    if before != settings:
+        raise AnnotateError(f"{out} was started with {before}, not with {settings}")
+    if not (out / "checkpoint.npz").exists():
+        raise AnnotateError(f"{out} has no complete epoch to resume from: run without --resume")
+
+
+def check_splits(out: Path, faces: FolderData) -> None:
+    """Refuse to go on with other images than the run began with. Raises AnnotateError."""
+    try:
+        before = (out / "splits.txt").read_text("ascii").splitlines()
+    except (OSError, ValueError) as error:
+        raise AnnotateError(f"cannot read {out / 'splits.txt'}: {error}") from error
+    if before != hash_lines(faces.hashes):
+        raise AnnotateError(f"{out} was trained on other images: pass the --data it began with")
+
+
+def write_run(out: Path, run: Mapping[str, Any], faces: FolderData) -> None:
+    """Write what the run is about, with the images by part and the faults of the data."""
+    faults = [f"{fault.kind}: {fault.path}" for fault in faces.faults]
+    write_lines(out / "splits.txt", hash_lines(faces.hashes))
+    text = json.dumps({**run, "images": faces.counts, "faults": faults}, indent=1)
+    write_text(out / "run.json", text)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines of text, complete or not at all."""
+    write_text(path, "".join(f"{line}\n" for line in lines))
