@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,10 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
     @property
     def best(self) -> dict[str, float]:
         """The history row with the best monitored value; the first of equals."""
-        return min(self.rows, key=lambda row: row[self.preset.monitor])
+        # A training that diverged has epochs without a number: the worst there are.
+        return min(
+            self.rows, key=lambda row: (isnan(row[self.preset.monitor]), row[self.preset.monitor])
+        )
 
     @property
     def has_stopped(self) -> bool:

@@ -21,7 +21,7 @@ from training.data import FaceData, FolderData
 from training.history import write_text
 from training.photographs import load_photographs
 from training.presets import Preset
-from training.runs import load_arrays, save_arrays, write_lines
+from training.runs import Arrays, load_arrays, save_arrays, write_lines
 from training.splits import hash_lines
 
 
@@ -75,17 +75,27 @@ def training_lessons(
     found = faces.parts["train"]
     if sources.photographs is not None:
         kept = out / "photographs.npz"
-        if not (resume and kept.exists()):
+        names = [field.name for field in fields(FaceData)]
+        state = _kept(kept, names) if resume else None
+        # A preset may have changed since; its crops are made again then.
+        if state is None or state["pixels"].shape[1] != preset.source_px:
             _keep_photographs(kept, preset, sources)
-        state = load_arrays(kept)
-        found += FaceData(**{field.name: _plain(state[field.name]) for field in fields(FaceData)})
+            state = load_arrays(kept)
+        found += FaceData(**{name: _plain(state[name]) for name in names})
     if sources.teacher is None:
         return Lessons(found)
     kept = out / "teacher.npz"
-    if not (resume and kept.exists()):
-        save_arrays(kept, _taught(sources.teacher, found.pixels, preset))
-    state = load_arrays(kept)
+    state = _kept(kept, ["ages", "female"]) if resume else None
+    if state is None or len(state["ages"]) != len(found):
+        state = _taught(sources.teacher, found.pixels, preset)
+        save_arrays(kept, state)
     return Lessons(found, state["ages"], state["female"])
+
+
+def _kept(path: Path, names: list[str]) -> Arrays | None:
+    """What an earlier start of the run kept, if it has all of these arrays."""
+    state = load_arrays(path) if path.exists() else {}
+    return state if set(names) <= set(state) else None
 
 
 def _plain(array: npt.NDArray[Any]) -> Any:
