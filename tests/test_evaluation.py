@@ -448,7 +448,12 @@ def test_the_report_warns_of_images_that_the_model_was_trained_on(
         f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()[:16]} {part}\n"
         for name, part in ((first, "train"), (second, "validation"))
     ]
-    (tmp_path / "model" / "training_hashes.txt").write_text("".join(lines), "ascii")
+    text = "".join(lines).encode("ascii")
+    (tmp_path / "model" / "training_hashes.txt").write_bytes(text)
+    described = tmp_path / "model" / "model.json"
+    info = json.loads(described.read_text("utf-8"))
+    info["files"]["training_hashes.txt"] = hashlib.sha256(text).hexdigest()
+    described.write_text(json.dumps(info), "utf-8")
     report = evaluate(folder, model=load_model(tmp_path / "model"), workers=1)
     found = report.to_dict()
     assert found["training"] == {
