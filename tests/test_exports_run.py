@@ -22,7 +22,7 @@ from training.folding import fold  # noqa: E402
 from training.onnx_files import write_onnx  # noqa: E402
 
 SMALL_RGB_PX = 40
-"""The same layers as at 200 px; converting 139 MB of weights takes minutes and 8 GB of memory."""
+"""The same layers as at 200 px; converting 139 MB of weights takes 40 s and 8 GB of memory."""
 
 
 def _exported(folder: Path, name: str, size_px: int, tmp_path: Path, *, onnx: bool = True) -> Path:
@@ -67,7 +67,7 @@ def test_the_largest_network_runs_as_it_is(tmp_path: Path, faces: Path) -> None:
     assert run([str(faces)], faces="crop", model=model).status.tolist() == ["ok"] * 3
 
 
-@pytest.mark.skipif("ANNOTATE_LARGE_EXPORT" not in os.environ, reason="takes minutes and 8 GB")
+@pytest.mark.skipif("ANNOTATE_LARGE_EXPORT" not in os.environ, reason="takes 40 s and 8 GB")
 def test_the_largest_network_runs_as_onnx(tmp_path: Path) -> None:
     folder = _exported(tmp_path / "model", "rgb200", RGB200.size_px, tmp_path)
     pixels = np.zeros((1, 200, 200, 3), np.uint8)
