@@ -20,7 +20,7 @@ ONCE = dataclasses.replace(
 AGAIN = dataclasses.replace(ONCE, epochs=7, restarts=((5, 4e-3), (6, 2e-3)))
 
 
-def _rates(steps: dict[int, float], preset: object) -> None:
+def assert_rates(steps: dict[int, float], preset: object) -> None:
     rate = learning_rate(preset, steps_per_epoch=10)  # type: ignore[arg-type]
     for step, expected in steps.items():
         assert float(rate(step)) == pytest.approx(expected, abs=1e-8), step  # type: ignore[operator]
@@ -33,16 +33,16 @@ def test_a_constant_rate_is_a_number() -> None:
 def test_the_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
     # Half an epoch of ten steps up, 35 steps of cosine down.
     down = {5 + step: 0.5e-2 * (1 + np.cos(np.pi * step / 35)) for step in (0, 7, 34)}
-    _rates({0: 0.0, 1: 2e-3, 4: 8e-3, **down, 40: 0.0, 1000: 0.0}, ONCE)
+    assert_rates({0: 0.0, 1: 2e-3, 4: 8e-3, **down, 40: 0.0, 1000: 0.0}, ONCE)
     assert down[5] == 1e-2
 
 
 def test_a_restart_warms_up_and_falls_from_its_own_peak() -> None:
     # Epoch 5 begins at step 40 and ends at 50: five steps up, five down.
     down = {45 + step: 2e-3 * (1 + np.cos(np.pi * step / 5)) for step in range(5)}
-    _rates(
+    assert_rates(
         {1: 2e-3, 39: 0.5e-2 * (1 + np.cos(np.pi * 34 / 35)), 40: 0.0, 43: 2.4e-3, **down}, AGAIN
     )
     # Epochs 6 and 7: five steps up, fifteen down.
     last = {55 + step: 1e-3 * (1 + np.cos(np.pi * step / 15)) for step in (0, 5, 14)}
-    _rates({50: 0.0, 54: 1.6e-3, **last, 70: 0.0}, AGAIN)
+    assert_rates({50: 0.0, 54: 1.6e-3, **last, 70: 0.0}, AGAIN)

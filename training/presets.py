@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from training.augmentation import Augmentation
 
@@ -129,34 +129,23 @@ BASE = Preset(
     augmentation=PHOTOGRAPHIC,
 )
 
-NANO = Preset(
+NANO = replace(
+    BASE,
     name="nano",
     about="the front of EfficientNet-Lite0 on 64 px RGB, taught by base, for millions of images",
     source="annotate; network and first weights Tan and Le 2019, distillation after Hinton et al."
     " 2015",
     cost="about 40 minutes on two CPU cores that do nothing else, with KERAS_BACKEND=torch",
-    expected="see docs/results.md",
     architecture="efficientnet_lite_nano",
-    pretrained="efficientnet_lite0",
     frozen_up_to="stage1_block1_project_norm",
-    photographs=True,
     teacher="base",
     teacher_share=0.6,
     size_px=64,
     # What the teacher takes; views are cut from it at 64 px.
     kept_px=112,
+    sizes=(),
     epochs=15,
-    batch_size=64,
-    optimizer="adamw",
     peak_learning_rate=2e-3,
-    schedule="cosine",
-    warmup_epochs=0.5,
-    weight_decay=0.03,
-    age_loss="categorical_crossentropy",
-    age_bins=117,
-    age_sigma=2.0,
-    gender_weight=1.5,
-    augmentation=PHOTOGRAPHIC,
 )
 
 RGB200 = Preset(
