@@ -44,7 +44,16 @@ class Engine(Protocol):
     output_widths: tuple[Any, ...]
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> Outputs:
-        """Raw outputs of one batch. pixels: uint8 (B, S, S, 3) RGB, B the same every time."""
+        """Raw outputs of one batch. pixels: uint8 (B, S, S, 3) RGB.
+
+        B is the batch_size that it was loaded for, or the one that it was last shrunk to.
+        """
+
+    def shrink(self, batch_size: int) -> None:
+        """Give back what memory it can, and be ready for batches of this size, a smaller one.
+
+        Raises AnnotateError where the network cannot be run on such batches.
+        """
 
 
 class OnnxEngine:
@@ -60,11 +69,15 @@ class OnnxEngine:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or usable_cpus()
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        # What goes wrong comes as an exception. On stderr it would stand a second time, with names
+        # from the file as they are, among them what steers a terminal.
+        options.log_severity_level = 4
         # Decoding runs on the same cores at the same time: waiting threads must not burn them.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Else bytes that also make sense in ONNX Runtime's own format are read as that, unchecked.
         options.add_session_config_entry("session.load_model_format", "ONNX")
+        _register_frugal_arena(ort)
+        options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             self.session = ort.InferenceSession(
                 network.data, options, providers=["CPUExecutionProvider"]
@@ -72,13 +85,39 @@ class OnnxEngine:
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             raise AnnotateError(f"{path} cannot be loaded: {one_line(error)}") from error
         self.device_name = cpu_name()
-        self.input_shape = network.input_shape
+        self.input_shape: tuple[Any, ...] = network.input_shape
         self.output_widths = network.output_widths
+        self._outline = network.outline
+        self._then_give_back = ort.RunOptions()
+        self._then_give_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> Outputs:
         """See Engine.run."""
         age, gender = self.session.run(list(OUTPUTS), {INPUT: pixels})
         return age, gender
+
+    def shrink(self, batch_size: int) -> None:
+        """See Engine.shrink."""
+        self._outline.output_widths(batch_size)
+        # Memory is only given back at the end of a run, also of one that fails.
+        with contextlib.suppress(Exception):
+            nothing = np.zeros((batch_size, *self.input_shape[1:]), np.uint8)
+            self.session.run(list(OUTPUTS), {INPUT: nothing}, self._then_give_back)
+
+
+def _register_frugal_arena(ort: Any) -> None:
+    """Have memory for the next session taken from the system as it is needed, and kept for reuse.
+
+    The arena that a session makes itself asks for the next power of two, and if that fails for nine
+    tenths until it fits: so it takes all that is left, and lacks a few megabytes for its own lists;
+    then smaller batches fail too.
+    """
+    info = ort.OrtMemoryInfo(
+        "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
+    )
+    as_requested = ort.OrtArenaCfg({"arena_extend_strategy": 1})
+    with contextlib.suppress(RuntimeError):  # one is registered, and this version keeps it
+        ort.create_and_register_allocator(info, as_requested)
 
 
 class KerasEngine:
@@ -118,6 +157,9 @@ class KerasEngine:
             outputs = self.model.predict_on_batch(pixels)
         age, gender = (np.asarray(outputs[name], np.float32) for name in OUTPUTS)
         return age, gender
+
+    def shrink(self, batch_size: int) -> None:
+        """See Engine.shrink. Backends give back by themselves; layers take any number of images."""
 
 
 def choose(engine: str, device: str) -> tuple[str, str, str, str | None]:

@@ -118,7 +118,7 @@ def checked_keras(path: Path, data: bytes, keras: Any) -> bytes:
         raise
     except Exception as error:  # of a configuration of any form, and of Keras's layers
         raise AnnotateError(f"{path} does not fit together: {one_line(repr(error))}") from error
-    members[CONFIG] = json.dumps(_without_built_shapes(config)).encode()
+    members[CONFIG] = json.dumps(_without_claimed_sizes(config)).encode()
     clean = io.BytesIO()
     with zipfile.ZipFile(clean, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members.items():
@@ -188,10 +188,14 @@ def _is_allowed(item: Mapping[str, Any]) -> bool:
     return name in ALLOWED.get(module, frozenset())
 
 
-def _without_built_shapes(config: Any) -> Any:
-    """A configuration whose layers are built for what reaches them, not for what it says."""
+def _without_claimed_sizes(config: Any) -> Any:
+    """A configuration whose layers are built for what reaches them, not for what it says, and for
+    any number of images: memory may force smaller batches on it.
+    """
     for item in _objects(config):
         item.pop("build_config", None)
+        if item.get("class_name") == "InputLayer":
+            item["config"]["batch_shape"][0] = None
     return config
 
 

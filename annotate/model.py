@@ -21,6 +21,7 @@ import numpy.typing as npt
 from annotate.engines import Engine, KerasEngine, OnnxEngine, Outputs, choose
 from annotate.errors import AnnotateError, one_line
 from annotate.heads import age_outputs, estimates, is_calibration
+from annotate.memory import Batches
 from annotate.model_files import MAX_NETWORK_BYTES, read_regular
 from annotate.records import Predictions
 
@@ -54,8 +55,9 @@ class Model:
     """A model that is ready to predict.
 
     sha256: of model.json, which holds the sha256 of every other file. info: model.json, parsed.
-    size_px: side of the crops it takes. remark: why a GPU is not used, if one seems to exist.
-    tta: whether it looks at the mirror image of each crop as well.
+    size_px: side of the crops it takes. batch_size: faces that the network is given at a time, as
+    long as memory suffices. gpu_remark: why a GPU is not used, if one seems to exist.
+    tta: whether it looks at the mirror image of each crop as well. Several threads may predict.
     """
 
     name: str
@@ -63,9 +65,9 @@ class Model:
     sha256: str
     info: dict[str, Any]
     batch_size: int
-    remark: str | None
+    gpu_remark: str | None
     tta: bool
-    _engine: Engine
+    _batches: Batches
 
     @property
     def size_px(self) -> int:
@@ -80,29 +82,42 @@ class Model:
     @property
     def engine(self) -> str:
         """The engine that runs: "onnx" or "keras"."""
-        return self._engine.name
+        return self._batches.engine.name
 
     @property
     def device(self) -> str:
         """The kind of device that it runs on: "cpu" or "gpu"."""
-        return self._engine.device
+        return self._batches.engine.device
 
     @property
     def device_name(self) -> str:
         """What that device calls itself."""
-        return self._engine.device_name
+        return self._batches.engine.device_name
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What its user should know: a GPU that is not used, batches that memory made smaller.
+
+        Grows while it predicts; what is said of batches is what holds by now.
+        """
+        return tuple(said for said in (self.gpu_remark, self._batches.remark) if said is not None)
 
     def predict(self, faces: npt.NDArray[np.uint8]) -> Predictions:
         """Age and gender of N faces, in order.
 
-        faces: uint8 (N, size_px, size_px, 3) RGB; N may be 0. The network always sees batches
-        of batch_size, the last one padded, so a face's prediction does not depend on its company.
-        Raises ValueError for other arrays, AnnotateError where the network gives no numbers.
+        faces: uint8 (N, size_px, size_px, 3) RGB; N may be 0. The network always sees full
+        batches, the last one padded, so a face's prediction does not depend on its company. Where
+        memory runs out, batches are halved for good, and `remarks` says so.
+        Raises ValueError for other arrays, AnnotateError where the network gives no numbers, or
+        one face does not fit into memory.
         """
         return estimates(*self.predict_raw(faces), self.info)
 
     def predict_raw(self, faces: npt.NDArray[np.uint8]) -> Outputs:
-        """What the network says of N faces, uncalibrated: see Outputs; as predict otherwise."""
+        """What the network says of N faces, uncalibrated: see Outputs; as predict otherwise.
+
+        With tta, the mean over both ways round.
+        """
         size_px = self.size_px
         if not isinstance(faces, np.ndarray):
             raise ValueError(f"faces: expected a NumPy array, found {type(faces).__name__}")
@@ -111,40 +126,12 @@ class Model:
                 f"faces: expected uint8 (N, {size_px}, {size_px}, 3) RGB,"
                 f" found {faces.dtype} {faces.shape}"
             )
-        raw = [
-            self._look(faces[i : i + self.batch_size])
-            for i in range(0, len(faces), self.batch_size)
-        ]
-        width = age_outputs(self.info)
-        age = np.concatenate([np.empty((0, width), np.float32), *(a for a, _ in raw)])
-        gender = np.concatenate([np.empty((0, 1), np.float32), *(g for _, g in raw)])
-        return age, gender
-
-    def _look(self, faces: npt.NDArray[np.uint8]) -> Outputs:
-        """Raw outputs of up to batch_size faces: with tta, the mean over both ways round."""
-        age, gender = self._run(faces)
+        age, gender = self._batches.run(faces)
         if self.tta:
-            mirrored = self._run(faces[:, :, ::-1])
+            mirrored = self._batches.run(faces[:, :, ::-1])
             half = np.float32(0.5)
             age, gender = (age + mirrored[0]) * half, (gender + mirrored[1]) * half
         return age, gender
-
-    def _run(self, faces: npt.NDArray[np.uint8]) -> Outputs:
-        """Raw outputs of up to batch_size faces, by way of a full batch."""
-        count = len(faces)
-        batch = np.zeros((self.batch_size, *faces.shape[1:]), np.uint8)
-        batch[:count] = faces
-        try:
-            outputs = self._engine.run(batch)
-        except Exception as error:  # each engine has its own exceptions, down to the driver's
-            raise AnnotateError(
-                f"model {self.name!r} failed on {self.engine} ({self.device}): {one_line(error)}"
-            ) from error
-        expected = ((self.batch_size, age_outputs(self.info)), (self.batch_size, 1))
-        if tuple(output.shape for output in outputs) != expected:
-            found = [tuple(output.shape) for output in outputs]
-            raise AnnotateError(f"model {self.name!r} gives shapes {found}, expected {expected}")
-        return outputs[0][:count], outputs[1][:count]
 
     def training_parts(self) -> dict[str, str]:
         """First 16 hexadecimal digits of an image's SHA-256 -> its part in training.
@@ -206,7 +193,8 @@ def load_model(
     else:
         ready = KerasEngine(path, data, device, device_name)
     _check_shapes(path, ready, info)
-    return Model(info["name"], folder, sha256, info, batch_size, remark, tta, ready)
+    batches = Batches(info["name"], ready, batch_size)
+    return Model(info["name"], folder, sha256, info, batch_size, remark, tta, batches)
 
 
 def _check_shapes(path: Path, engine: Engine, info: dict[str, Any]) -> None:

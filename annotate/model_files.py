@@ -31,19 +31,6 @@ MAX_MULTIPLICATIONS_PER_IMAGE = 2**35
 """VGG-16 at 224 px, which is among the slowest networks that anybody runs, needs 2**34."""
 
 
-@dataclass(frozen=True)
-class CheckedNetwork:
-    """A network's file that is fit for an engine.
-
-    data: what to load, which is not always the file's own bytes. input_shape: (images, S, S, 3);
-    None or a number of images. output_widths: values of (age, gender).
-    """
-
-    data: bytes
-    input_shape: tuple[int | None, ...]
-    output_widths: tuple[int, ...]
-
-
 @dataclass
 class Cost:
     """What a network takes to run, added up layer by layer.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,6 @@ from annotate.model_files import (
     MAX_BYTES_PER_IMAGE,
     MAX_MULTIPLICATIONS_PER_IMAGE,
     OUTPUTS,
-    CheckedNetwork,
     Cost,
     import_late,
 )
@@ -102,11 +102,55 @@ class Value(NamedTuple):
         return math.prod(self.shape)
 
 
+@dataclass(frozen=True)
+class Outline:
+    """A network without its weights, by which its size on batches of any size can be told.
+
+    path: for messages. model: an ONNX model whose large weights are inputs. file_bytes: all of it.
+    """
+
+    path: Path
+    model: Any
+    file_bytes: int
+
+    def output_widths(self, batch_size: int) -> tuple[int, ...]:
+        """Values of (age, gender) that it gives for each image of a batch.
+
+        Raises AnnotateError where it cannot run on such batches, or costs too much.
+        """
+        values = _inferred(self.path, self.model, batch_size)
+        cost = Cost(
+            self.path,
+            # Weights may be kept as float16, which a Cast doubles, and be transposed or folded.
+            allowed_bytes=MAX_BYTES_PER_IMAGE * batch_size + 4 * self.file_bytes,
+            allowed_multiplications=MAX_MULTIPLICATIONS_PER_IMAGE * batch_size,
+        )
+        for node in self.model.graph.node:
+            _add_cost(cost, node, values)
+        return tuple(_width(self.path, name, values.get(name), batch_size) for name in OUTPUTS)
+
+
+@dataclass(frozen=True)
+class CheckedNetwork:
+    """A network's file that is fit for an engine.
+
+    data: what to load, which is not the file's own bytes. input_shape: (images, S, S, 3); None or
+    a number of images. output_widths: values of (age, gender). outline: by which to check whether
+    it can run on batches of another size as well.
+    """
+
+    data: bytes
+    input_shape: tuple[int | None, ...]
+    output_widths: tuple[int, ...]
+    outline: Outline
+
+
 def checked_onnx(path: Path, data: bytes, batch_size: int) -> CheckedNetwork:
     """Read an ONNX file, and refuse one that is damaged, or more than a plain, affordable network.
 
     path: for messages. batch_size: of the batches it will see. The bytes that come back are those
-    of what was checked, without anything that this version of ONNX does not know.
+    of what was checked, without anything that this version of ONNX does not know, and without
+    sizes that the file only claims, so that memory may force smaller batches on it.
     Raises AnnotateError.
     """
     onnx = import_late("onnx", ONNX_ADVICE)
@@ -119,17 +163,10 @@ def checked_onnx(path: Path, data: bytes, batch_size: int) -> CheckedNetwork:
     for tensor in _tensors(path, model.graph):
         _check_tensor(path, tensor)
     pixels = _check_ends(path, model.graph, batch_size)
-    values = _inferred(path, model, batch_size)
-    cost = Cost(
-        path,
-        # Weights may be kept as float16, which a Cast doubles, and be transposed or folded.
-        allowed_bytes=MAX_BYTES_PER_IMAGE * batch_size + 4 * len(data),
-        allowed_multiplications=MAX_MULTIPLICATIONS_PER_IMAGE * batch_size,
-    )
-    for node in model.graph.node:
-        _add_cost(cost, node, values)
-    widths = tuple(_width(path, name, values.get(name), batch_size) for name in OUTPUTS)
-    return CheckedNetwork(model.SerializeToString(), pixels, widths)
+    outline = Outline(path, _without_weights(model), len(data))
+    widths = outline.output_widths(batch_size)
+    _forget_claimed_sizes(model.graph)
+    return CheckedNetwork(model.SerializeToString(), pixels, widths, outline)
 
 
 def _check_operations(path: Path, model: Any) -> None:
@@ -228,11 +265,19 @@ def _check_ends(path: Path, graph: Any, batch_size: int) -> tuple[int | None, ..
     return shape
 
 
-def _inferred(path: Path, model: Any, batch_size: int) -> dict[str, Value]:
-    """Type and shape of every value for a batch, as ONNX works them out.
+def _forget_claimed_sizes(graph: Any) -> None:
+    """Leave shapes to be worked out, and the number of images open."""
+    del graph.value_info[:]
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")
+    pixels = next(value for value in graph.input if value.name == INPUT)
+    pixels.type.tensor_type.shape.dim[0].Clear()
 
-    What the file itself says of shapes is not looked at. Weights go in as inputs: by their shape,
-    not by their bytes.
+
+def _without_weights(model: Any) -> Any:
+    """A model's operations, with its large weights as inputs: by their shape, not their bytes.
+
+    What the file itself says of the shapes between them is left out.
     """
     onnx = import_late("onnx", ONNX_ADVICE)
     bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
@@ -244,16 +289,23 @@ def _inferred(path: Path, model: Any, batch_size: int) -> dict[str, Value]:
         else:
             kind, dims = tensor.data_type, list(tensor.dims)
             bare.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, kind, dims))
-    pixels = bare.graph.input.add()
-    pixels.CopyFrom(next(value for value in model.graph.input if value.name == INPUT))
-    pixels.type.tensor_type.shape.dim[0].dim_value = batch_size
+    bare.graph.input.extend(value for value in model.graph.input if value.name == INPUT)
+    return bare
+
+
+def _inferred(path: Path, outline: Any, batch_size: int) -> dict[str, Value]:
+    """Type and shape of every value for a batch, as ONNX works them out."""
+    onnx = import_late("onnx", ONNX_ADVICE)
+    sized = onnx.ModelProto()
+    sized.CopyFrom(outline)
+    sized.graph.input[-1].type.tensor_type.shape.dim[0].dim_value = batch_size
     try:
         # data_prop: Keras's Flatten is exported as a Reshape to a part of an earlier shape.
         options = {"check_type": True, "strict_mode": True, "data_prop": True}
-        found = onnx.shape_inference.infer_shapes(bare, **options).graph
+        found = onnx.shape_inference.infer_shapes(sized, **options).graph
     except Exception as error:  # what the C++ code raises has no common base
         raise AnnotateError(f"{path} does not fit together: {one_line(error)}") from error
-    values = {t.name: Value(t.data_type, tuple(t.dims)) for t in bare.graph.initializer}
+    values = {t.name: Value(t.data_type, tuple(t.dims)) for t in sized.graph.initializer}
     for value in (*found.input, *found.value_info):
         tensor = value.type.tensor_type
         sides = tensor.shape.dim

@@ -46,6 +46,15 @@ def test_the_choice_of_engine_and_device(monkeypatch: pytest.MonkeyPatch) -> Non
         engines.choose("auto", "gpu")
 
 
+def test_a_model_says_why_no_gpu_runs_it(
+    monkeypatch: pytest.MonkeyPatch, fake_model_folder: Path
+) -> None:
+    monkeypatch.setattr(engines, "may_have_gpu", lambda: True)
+    monkeypatch.setattr(engines, "usable_gpu", lambda: (None, "no driver"))
+    (remark,) = load_model(fake_model_folder).remarks
+    assert remark == "the machine seems to have a GPU, but it is not used: no driver"
+
+
 def test_a_hidden_gpu_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert not engines.may_have_gpu()

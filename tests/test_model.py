@@ -73,6 +73,7 @@ def test_a_model_says_what_it_is(fake_model_folder: Path) -> None:
     assert (model.size_px, model.batch_size, model.preprocessing_version) == (16, 3, 1)
     assert model.device_name
     assert model.training_parts() == {}
+    assert model.remarks == ()
 
 
 def test_training_parts_are_read(copy: Path) -> None:
