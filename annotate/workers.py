@@ -1,8 +1,8 @@
 """Workers: a function and an ordered stream of items in, its results in the same order out.
 
 Runs on joblib's processes, in windows of bounded size, one window ahead of the consumer. A
-worker that is killed costs nothing but time: the window is done again item by item, and the item
-that kills its process a second time gets the result that `on_crash` makes.
+worker that is killed or hangs costs nothing but time: the window is done again item by item, and
+the item that ends its process a second time gets the result that `on_crash` or `on_timeout` makes.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import active_children, resource_tracker
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from joblib import Parallel, delayed
-from joblib.externals.loky import BrokenProcessPool, get_reusable_executor
-from joblib.externals.loky.backend import resource_tracker as loky_resource_tracker
-from joblib.externals.loky.backend.process import LokyProcess
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from annotate import pool
+from annotate.deadlines import Board, board, run_within, serve
 from annotate.errors import AnnotateError
 
 Item = TypeVar("Item")
@@ -39,23 +37,52 @@ TASKS_PER_WORKER = 4
 """Tasks that a window which is full of large items is cut into for each worker, if it has as many
 items, so that all workers end at about the same time."""
 
-STUCK_S = 5.0
-"""A worker that has been dead for so long without loky noticing has left it stuck."""
+LOOK_S = 1.0
+"""How often the workers are looked after while results are awaited."""
 
+LEAVE_S = 5.0
+"""How long an item may go on once nobody waits for its result any more."""
 
 ORPHAN_S = 1.0
 """How often a worker looks whether the main process is still there."""
+
+MAX_LOST = 8
+"""Processes that cannot be killed; more are not added to them. An input that is read from a disk
+which is gone costs two."""
 
 
 class MissingResultsError(Exception):
     """A worker came back without all results asked for, or with others: it is not to be trusted."""
 
 
-_DEAD_WORKER = (BrokenProcessPool, TerminatedWorkerError, MissingResultsError)
+_DEAD_WORKER = (*pool.DEAD_WORKER, MissingResultsError)
 
 _running = ""
 _stopped = ""
 """In a worker process: the OrderedMap whose items it runs, and the one that has been left."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker process is told beside the items.
+
+    owner: identity of the OrderedMap; once it is left, the rest of its items are passed over.
+    """
+
+    owner: str
+    function: Callable[[Any], Any]
+    prepare: Callable[[], object] | None
+    timeout_s: float | None
+
+
+def _begin(shared: Board) -> None:
+    """What a worker process does first, tasks or none."""
+    serve(shared)
+    if os.name == "posix":
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    signal.signal(signal.SIGTERM, _stop_running)
+    # Where signals cannot be blocked, they are ignored from here on.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _stop_running(*_: object) -> None:
@@ -74,26 +101,17 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _run_chunk(
-    owner: str, function: Callable[[Any], Any], keys: Sequence[int], chunk: Sequence[Any]
-) -> list[tuple[int, Any]]:
-    """What a worker process runs: each result with the key of its item.
-
-    owner: identity of the OrderedMap; once it is left, the rest of its items are passed over.
-    """
+def _run_chunk(work: _Work, keys: Sequence[int], chunk: Sequence[Any]) -> list[tuple[int, Any]]:
+    """What a worker process runs: each result with the key of its item."""
     global _running
-    if not _running and os.name == "posix":
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    _running = owner
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _stop_running)
-        # Where signals cannot be blocked, they are ignored from here on.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    is_new, _running = _running != work.owner, work.owner
+    if is_new and work.prepare is not None:
+        work.prepare()
     results = []
     for key, item in zip(keys, chunk, strict=True):
-        if _stopped == owner:
+        if _stopped == work.owner:
             break
-        results.append((key, function(item)))
+        results.append((key, run_within(work.timeout_s, work.function, item)))
     return results
 
 
@@ -101,11 +119,14 @@ class OrderedMap(Generic[Item, Result]):
     """Iterate over `function(item)` for each item, in order. Use as a context manager.
 
     function: picklable. items: iterated in another thread, one window ahead of the workers.
-    on_crash: the result for an item that ends its process. workers: processes. window: items in
-    flight at a time; at most three windows of results exist at once: being made, waiting, and
-    with the consumer. chunk: items a task. weight: bytes that an item carries; a window is full
-    once its items carry a fixed number, the last one however large. stop_items: called when the
-    map is left before its end, to end an iteration that takes long for its next item.
+    on_crash: the result for an item that ends its process. timeout_s: how long one item may take,
+    None for as long as it does; on_timeout: the result for one that takes longer, on_crash where
+    it is None. prepare: picklable; called in each process before its first item, whose time it
+    does not count against. workers: processes. window: items in flight at a time; at most three
+    windows of results exist at once: being made, waiting, and with the consumer. chunk: items a
+    task. weight: bytes that an item carries; a window is full once its items carry a fixed number,
+    the last one however large. stop_items: called when the map is left before its end, to end an
+    iteration that takes long for its next item.
     """
 
     def __init__(
@@ -117,12 +138,16 @@ class OrderedMap(Generic[Item, Result]):
         workers: int,
         window: int,
         chunk: int,
+        timeout_s: float | None = None,
+        on_timeout: Callable[[Item], Result] | None = None,
+        prepare: Callable[[], object] | None = None,
         weight: Callable[[Item], int] = lambda item: 0,
         stop_items: Callable[[], None] = lambda: None,
     ) -> None:
-        self._function = function
+        self._work = _Work(uuid.uuid4().hex, function, prepare, timeout_s)
         self._items = items
         self._on_crash = on_crash
+        self._on_timeout = on_timeout or on_crash
         # joblib runs n_jobs=1 in this very process, where a crash would end the run. One worker
         # is therefore a pool of two that is given one task at a time.
         self._processes = max(2, workers)
@@ -131,7 +156,6 @@ class OrderedMap(Generic[Item, Result]):
         self._chunk = window if workers == 1 else chunk
         self._weight = weight
         self._stop_items = stop_items
-        self._identity = uuid.uuid4().hex
         self._parallel: Parallel | None = None
         self._is_running = False
         self._results: queue.Queue[list[Result] | BaseException | None] = queue.Queue(maxsize=1)
@@ -146,9 +170,12 @@ class OrderedMap(Generic[Item, Result]):
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._stop_items()
+        left_at = time.monotonic()
         while not self._has_ended and self._thread.is_alive():
             # What is in flight may take minutes, and nobody waits for it any more.
-            _stop_workers()
+            pool.stop_workers()
+            if self._is_running and time.monotonic() - left_at > LEAVE_S:
+                pool.break_pool()
             self._thread.join(timeout=0.2)
         self._thread.join()
 
@@ -161,21 +188,18 @@ class OrderedMap(Generic[Item, Result]):
         self._has_ended = True
 
     def _next_window(self) -> list[Result] | BaseException | None:
-        was_stuck = False
+        watch = pool.Watch()
         while True:
             try:
-                return self._results.get(timeout=STUCK_S)
+                return self._results.get(timeout=LOOK_S)
             except queue.Empty:
                 # While items are awaited no worker is, and the pool may not be there yet.
-                is_stuck = self._is_running and _has_dead_worker()
-            if is_stuck and was_stuck:
-                _break_pool()
-            was_stuck = is_stuck
+                watch.look(awaits_results=self._is_running)
 
     def _produce(self) -> None:
         """The prefetching thread: fill the queue with windows, then with None or an error."""
         try:
-            _block_interrupts()
+            pool.block_interrupts()
             # Items may come out of an archive: the next ones are read while these are decoded.
             with (
                 contextlib.closing(self._windows()) as windows,
@@ -231,9 +255,12 @@ class OrderedMap(Generic[Item, Result]):
             try:
                 results += self._run([[(key, item)]])
             except _DEAD_WORKER:
+                is_late = board().has_passed()
                 self._discard()
+                if self._stop.is_set():
+                    break
                 self._check_pool()
-                results.append(self._on_crash(item))
+                results.append(self._on_timeout(item) if is_late else self._on_crash(item))
         self._discard()
         return results
 
@@ -246,18 +273,9 @@ class OrderedMap(Generic[Item, Result]):
     def _run(self, chunks: list[list[tuple[int, Item]]]) -> list[Result]:
         """Run chunks on the pool, and check that each result is the one asked for."""
         if self._parallel is None:
-            # Batching is ours (chunks), and results are small: nothing is mapped to files.
-            self._parallel = Parallel(
-                n_jobs=self._processes,
-                backend="loky",
-                batch_size=1,
-                pre_dispatch="all",
-                max_nbytes=None,
-            )
+            self._parallel = pool.make_parallel(self._processes, _begin)
         tasks = (
-            delayed(_run_chunk)(
-                self._identity, self._function, [k for k, _ in chunk], [i for _, i in chunk]
-            )
+            delayed(_run_chunk)(self._work, [key for key, _ in chunk], [item for _, item in chunk])
             for chunk in chunks
         )
         self._is_running = True
@@ -273,6 +291,11 @@ class OrderedMap(Generic[Item, Result]):
 
     def _check_pool(self) -> None:
         """Make sure that it is the item that ends its process, and not that none can run."""
+        if (lost := len(pool.living_workers())) >= MAX_LOST:
+            raise AnnotateError(
+                f"{lost} decoding processes hang and cannot be killed: is the disk or the network"
+                " folder with the inputs gone?"
+            )
         try:
             self._run([[]])
         except _DEAD_WORKER as error:
@@ -281,51 +304,5 @@ class OrderedMap(Generic[Item, Result]):
             ) from error
 
     def _discard(self) -> None:
-        """Throw the pool away: after a dead worker it may hand out stale results."""
         self._parallel = None
-        get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
-
-
-def _block_interrupts() -> None:
-    """Keep SIGINT from this thread and from the processes that it starts.
-
-    Ctrl-C reaches the whole process group; ending in order is the main process's work.
-    """
-    if hasattr(signal, "pthread_sigmask"):
-        # Each tracker unblocks SIGINT in the thread that starts it.
-        for tracker in (resource_tracker, loky_resource_tracker):
-            tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-
-
-def _worker_ids() -> list[int]:
-    return [c.pid for c in active_children() if isinstance(c, LokyProcess) and c.pid is not None]
-
-
-def _stop_workers() -> None:
-    """Ask the worker processes to pass over the rest of their items.
-
-    They are not killed: one that dies while it sends a result leaves loky stuck.
-    """
-    if os.name == "posix":  # elsewhere there is no signal that a process can answer
-        for pid in _worker_ids():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-
-
-def _has_dead_worker() -> bool:
-    workers = (get_reusable_executor(reuse=True)._processes or {}).values()
-    return any(worker.exitcode is not None for worker in list(workers))
-
-
-def _break_pool() -> None:
-    """Free loky from waiting for the rest of a result whose sender was killed halfway.
-
-    It holds the sending end of the pipe open itself, so it never sees the end. What follows is
-    what follows a worker's death at any other time.
-    """
-    pool = get_reusable_executor(reuse=True)
-    for pid in _worker_ids():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-    pool._result_queue._writer.close()
+        pool.discard()

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from annotate import AnnotateError, workers
+from annotate import AnnotateError, pool, workers
 from annotate.workers import OrderedMap
 from tests.conftest import ROOT
 
@@ -114,7 +114,7 @@ def test_one_worker_survives_a_crash_too() -> None:
 def test_a_worker_that_dies_while_it_answers_hangs_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(workers, "STUCK_S", 0.5)
+    monkeypatch.setattr(pool, "STUCK_S", 0.5)
     with mapped(partial(die, "answer", (5,)), 12) as results:
         assert list(results) == [crash(i) if i == 5 else i * i for i in range(12)]
 
@@ -265,9 +265,10 @@ def test_waiting_for_items_is_not_taken_for_a_stuck_worker(
 ) -> None:
     """Even if all workers were dead; once an item is there, they would have to be looked after."""
     given = threading.Event()
-    monkeypatch.setattr(workers, "STUCK_S", 0.1)
-    monkeypatch.setattr(workers, "_has_dead_worker", lambda: not given.is_set())
-    monkeypatch.setattr(workers, "_break_pool", lambda: pytest.fail("broken"))
+    monkeypatch.setattr(workers, "LOOK_S", 0.1)
+    monkeypatch.setattr(pool, "STUCK_S", 0.2)
+    monkeypatch.setattr(pool, "_dead_worker", lambda: None if given.is_set() else "dead")
+    monkeypatch.setattr(pool, "break_pool", lambda: pytest.fail("broken"))
 
     def late() -> Iterator[int]:
         time.sleep(1)
