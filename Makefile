@@ -9,13 +9,17 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Files whose change calls for installing again.
 PACKAGE := setup.cfg pyproject.toml requirements.txt
 
-.PHONY: demo test check wheel clean python-is-new-enough
+.PHONY: demo test torture check wheel clean python-is-new-enough
 
 demo: $(VENV)/.demo
 	$(BIN)/annotate demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# What takes minutes or hours; each line by itself: python -m torture --help
+torture: $(VENV)/.dev
+	$(BIN)/python -m torture mutations
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

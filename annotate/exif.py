@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffTags
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 MAX_BYTES = 8 * 2**20
 """More than this is no EXIF that a camera wrote, and counts as absent."""
@@ -40,12 +41,24 @@ def _orientation(image: Image.Image) -> int:
 
 def _captured_at(image: Image.Image) -> datetime | None:
     try:
-        details = image.getexif().get_ifd(ExifTags.IFD.Exif)
-        original = details.get(ExifTags.Base.DateTimeOriginal)
-        subsecond = details.get(ExifTags.Base.SubsecTimeOriginal)
+        original, subsecond = _texts(
+            image.getexif(), ExifTags.Base.DateTimeOriginal, ExifTags.Base.SubsecTimeOriginal
+        )
     except Exception:  # as above
         return None
     return _time(original, subsecond)
+
+
+def _texts(exif: Image.Exif, *tags: int) -> list[str | None]:
+    """What the directory of EXIF says under tags, where that is text.
+
+    Not by get_ifd, which makes an object of each number under each tag.
+    """
+    directory = ImageFileDirectory_v2(exif.head, group=ExifTags.IFD.Exif)
+    exif.fp.seek(exif[ExifTags.Base.ExifOffset])
+    directory.load(exif.fp)
+    is_text = {tag for tag, kind in directory.tagtype.items() if kind == TiffTags.ASCII}
+    return [directory[tag] if tag in is_text else None for tag in tags]
 
 
 def _time(text: object, subsecond: object) -> datetime | None:

@@ -92,6 +92,11 @@ def _face(box: Floats, score: float, landmarks: Matrix, limits: Floats) -> Face:
     )
 
 
+def load_detector() -> None:
+    """Build what the first photograph would wait for."""
+    _cascade()
+
+
 @lru_cache(maxsize=1)
 def _cascade() -> Cascade:
     """One a process; its networks take 0.1 s to build."""

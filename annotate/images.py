@@ -10,8 +10,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import importlib
 import io
 import logging
+import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,6 +49,12 @@ VIDEO_SUFFIXES = _suffixes("3g2 3gp avi flv m2ts m4v mkv mov mp4 mpeg mpg mts og
 UNSUPPORTED_SUFFIXES = RAW_SUFFIXES | VIDEO_SUFFIXES
 """Suffixes that people keep in archives and that are recorded as `unsupported`, unopened."""
 
+
+def is_unsupported(path: str) -> bool:
+    """Whether a file of this name is not to be decoded, whatever is in it."""
+    return os.path.splitext(path)[1].lower() in UNSUPPORTED_SUFFIXES
+
+
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "JPEG2000")
 """The Pillow parsers that may run (MPO comes with JPEG). An allowlist: Pillow has others, some
 of which start programs (EPS). HEIF comes beside them, from the extra `[heif]`."""
@@ -55,6 +64,15 @@ AVIF_BRANDS = frozenset([b"avif", b"avis"])
 
 MAX_PIXELS = 150_000_000
 """Pictures of more pixels are `too_large`. Pillow's own limit lies above, and stays on."""
+
+PILLOW_MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+"""That limit, 178,956,970: Pillow refuses twice of what it warns of."""
+
+_limit_raised = threading.Lock()
+
+MAX_SIDE_PX = 2**20
+"""Pictures with a longer side are `too_large`: no panorama has a tenth of it, and each row and each
+column costs time and memory of its own."""
 
 STRIP_PIXELS = 2**22
 """Larger pictures are converted in strips of so many pixels, to spare memory."""
@@ -119,22 +137,20 @@ def decode(
     HEIF file the primary one; transparency shows white; colour profiles are not applied.
     Raises ImageError.
     """
-    upright, width, height, captured_at = _decode(data, (enough_px, enough_long_px), max_pixels)
-    return Picture(_to_array(upright), width, height, captured_at)
+    return _decode(data, (enough_px, enough_long_px), max_pixels, _to_array)
 
 
 def _decode(
-    data: bytes, enough: Enough, max_pixels: int
-) -> tuple[Image.Image, int, int, datetime | None]:
-    """The upright RGB image, its full width and height, and its capture time."""
+    data: bytes, enough: Enough, max_pixels: int, to_pixels: Callable[[Image.Image], Pixels]
+) -> Picture:
+    """The picture; to_pixels makes its pixels of the upright RGB image. Raises ImageError."""
     try:
         _silence_decoders()
-        _raise_pillow_limit(max_pixels)
         # Pillow warns at half its limit. Our own limit decides, so the warning says nothing new.
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _pillow_allows(max_pixels):
             warnings.simplefilter("ignore")
-            bombs.check(data)
-            return _parse(data, enough, max_pixels)
+            upright, width, height, captured_at = _parse(data, enough, max_pixels)
+            return Picture(to_pixels(upright), width, height, captured_at)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -143,10 +159,21 @@ def _decode(
     except UnidentifiedImageError as error:
         text = "empty file" if not data else "not an image of a format that annotate reads"
         raise ImageError(Status.DECODE_ERROR, text) from error
+    except MemoryError as error:
+        raise ImageError(Status.DECODE_ERROR, "there is not enough memory to decode it") from error
     # Parsers of broken files raise nearly every built-in exception (struct.error, SyntaxError,
-    # IndexError, MemoryError, ...): at this one border all of them mean the same.
+    # IndexError, OverflowError, ...): at this one border all of them mean the same.
     except Exception as error:
         raise ImageError(Status.DECODE_ERROR, one_line(error)) from error
+
+
+def load_parsers() -> None:
+    """Import the parsers of FORMATS. With the first file that is of none of the common formats,
+    Pillow would import those that may not run, too.
+    """
+    Image.preinit()
+    for name in ("Mpo", "WebP", "Tiff", "Avif", "Jpeg2K"):
+        importlib.import_module(f"PIL.{name}ImagePlugin")
 
 
 @functools.cache
@@ -161,14 +188,23 @@ def _silence_decoders() -> None:
         set_handler(None)
 
 
-def _raise_pillow_limit(max_pixels: int) -> None:
-    """Let Pillow decode pictures of max_pixels; it refuses twice its MAX_IMAGE_PIXELS.
+@contextlib.contextmanager
+def _pillow_allows(max_pixels: int) -> Iterator[None]:
+    """Let Pillow decode pictures of max_pixels meanwhile.
 
-    A setting of the whole process, touched only where the user asks for more than Pillow's 179
-    million pixels.
+    Its limit is a setting of the whole process, and touched only where the user asks for more; by
+    one thread at a time, so that it is always put back.
     """
-    if Image.MAX_IMAGE_PIXELS is not None and max_pixels > 2 * Image.MAX_IMAGE_PIXELS:
+    if max_pixels <= PILLOW_MAX_PIXELS:
+        yield
+        return
+    with _limit_raised:
+        limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _parse(
@@ -179,6 +215,10 @@ def _parse(
         if width * height > max_pixels:
             raise ImageError(
                 Status.TOO_LARGE, f"{width} x {height} pixels, the limit is {max_pixels}"
+            )
+        if max(width, height) > MAX_SIDE_PX:
+            raise ImageError(
+                Status.TOO_LARGE, f"{width} x {height} pixels, the limit of a side is {MAX_SIDE_PX}"
             )
         # Pillow's draft mode; that of HEIF would take an embedded thumbnail for the picture.
         if any(enough) and image.format in ("JPEG", "MPO"):
@@ -200,6 +240,7 @@ def _parse(
 def _open(data: bytes) -> Image.Image:
     """The image, its pixels not decoded yet."""
     if not _is_heif(data):
+        bombs.check(data)
         return Image.open(bombs.BoundedReader(data), formats=FORMATS)
     try:
         heif_image_file = _heif_decoder()
@@ -320,5 +361,6 @@ def face_crop(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> Pic
     network's value range, and graying where it wants gray, are layers of the network.
     Raises ImageError.
     """
-    upright, width, height, captured_at = _decode(data, (size_px, None), max_pixels)
-    return Picture(np.asarray(_square(upright, size_px)), width, height, captured_at)
+    return _decode(
+        data, (size_px, None), max_pixels, lambda image: np.asarray(_square(image, size_px))
+    )

@@ -17,8 +17,11 @@ from annotate.errors import AnnotateError, shown
 MEMBER_MARK = "!/"
 """Stands between an archive and its member, in rows and in the paths that `resolve` gives."""
 
-ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+ARCHIVE_SUFFIXES = (b".zip", b".tar", b".tar.gz", b".tgz")
 """What an archive's name ends in, in lower case."""
+
+MAX_PATH_BYTES = 2**16
+"""No system has longer paths of files. An archive's is looked for in so much of a text."""
 
 _BACKSLASH = b"\\"
 _ESCAPE = re.compile(rb"\\(\\|x[0-9a-f]{2})")
@@ -85,7 +88,7 @@ def resolve(row: Mapping[str, Any]) -> str:
 
 def is_archive_name(path: bytes) -> bool:
     """Whether a file of this name is taken for an archive."""
-    return os.fsdecode(path).lower().endswith(ARCHIVE_SUFFIXES)
+    return path[-max(map(len, ARCHIVE_SUFFIXES)) :].lower().endswith(ARCHIVE_SUFFIXES)
 
 
 def split_archive(path: bytes) -> tuple[bytes, bytes] | None:
@@ -96,7 +99,7 @@ def split_archive(path: bytes) -> tuple[bytes, bytes] | None:
         archive, member = path[:at], path[at + len(mark) :]
         if member and is_archive_name(archive) and os.path.isfile(archive):
             return archive, member
-        at = path.find(mark, at + 1)
+        at = path.find(mark, at + 1, MAX_PATH_BYTES)
     return None
 
 

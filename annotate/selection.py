@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from annotate.names import is_archive_name, posix
@@ -52,15 +53,25 @@ class ScanOptions:
     column: str = "path"
 
 
+def _refused_part(folders: Sequence[str]) -> re.Pattern[bytes]:
+    """What finds, in the name of an archive's member, the first part that begins with a dot, or
+    that is a folder of such a name. folders: names in which `*` stands for anything.
+    """
+    hidden = rb"(?P<hidden>\.(?!\.?(?:/|\Z)))"
+    names = [re.escape(os.fsencode(name)).replace(rb"\*", b"[^/]*") for name in folders]
+    return re.compile(rb"(?:\A|/)(?:" + hidden + b"".join(b"|" + n + b"/" for n in names) + b")")
+
+
 class Selection:
     """The rules of a run for names. Paths are relative to a SOURCE or to an archive."""
 
     def __init__(self, options: ScanOptions) -> None:
         self._suffixes = options.suffixes
         self._patterns = tuple(pattern.rstrip("/") for pattern in options.exclude)
-        # One expression for all of them: it is asked about every folder of every member.
+        # One expression for all of them: it is asked about every folder.
         folders = [fnmatch.translate(pattern) for pattern in THUMBNAIL_FOLDERS]
         self._folders = re.compile("|".join(folders)) if options.default_excludes else None
+        self._refused = _refused_part(THUMBNAIL_FOLDERS if options.default_excludes else ())
 
     def why_not_folder(self, path: bytes) -> str | None:
         """Why a folder is not walked, by its own name; None if it is."""
@@ -74,16 +85,28 @@ class Selection:
         """Why an archive's member is no input, by its name and those of its folders."""
         if len(name) > MAX_NAME_BYTES:
             return f"name of over {MAX_NAME_BYTES} bytes"
-        parts = [part for part in name.split(b"/") if part not in (b"", b".", b"..")]
-        for depth in range(1, len(parts) + 1):
-            # Joining them costs as much as they are long, and is only of use to patterns.
-            path = b"/".join(parts[:depth]) if self._patterns else parts[depth - 1]
-            reason = self._by_name(path, is_folder=depth < len(parts))
-            if reason is not None:
-                return reason
+        reason = self._by_parts(name) if self._patterns else self._by_refused_part(name)
+        if reason is not None:
+            return reason
         if is_archive_name(name):
             return "archive in an archive"
         return self._by_suffix(name)
+
+    def _by_parts(self, name: bytes) -> str | None:
+        """The reason that patterns and rules give for the first part of a member's name."""
+        parts = [part for part in name.split(b"/") if part not in (b"", b".", b"..")]
+        paths = (b"/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+        reasons = (
+            self._by_name(path, is_folder=depth < len(parts)) for depth, path in enumerate(paths, 1)
+        )
+        return next((reason for reason in reasons if reason is not None), None)
+
+    def _by_refused_part(self, name: bytes) -> str | None:
+        """The same where there are no patterns: at once, for a name may have 2,000 parts."""
+        found = self._refused.search(name)
+        if found is None:
+            return None
+        return "hidden" if found["hidden"] else "thumbnail or system folder"
 
     def _by_name(self, path: bytes, *, is_folder: bool) -> str | None:
         name = os.path.basename(path)

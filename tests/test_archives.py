@@ -131,7 +131,7 @@ def test_what_is_no_file_is_counted(tmp_path: Path) -> None:
 
 def test_members_that_are_not_decoded_are_not_read(tmp_path: Path) -> None:
     path = make_tar(tmp_path / "x.tar", {b"a.NEF": b"raw", b"b.png": b"b"})
-    raw, png = read(path, is_unread=lambda suffix: suffix == ".nef")
+    raw, png = read(path, is_unread=lambda source: source.path.endswith(".NEF"))
     assert (raw.data, raw.size_bytes, raw.failure) == (b"", 3, None)
     assert png.data == b"b"
 

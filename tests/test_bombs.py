@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from annotate import bombs
 from annotate.bombs import BombError, BoundedReader, check
 from annotate.images import ImageError, decode
 from annotate.records import Status
-from tests.pictures import chunk, drawing, encoded, failure, segment, tiff
+from tests.pictures import chunk, drawing, encoded, failure, segment, skip_if_absent, tiff
 
 EXIF, XMP, ICC, DQT, COMMENT = 0xE1, 0xE1, 0xE2, 0xDB, 0xFE
 LIMIT_S = 10.0
@@ -51,12 +52,45 @@ def tiff_with(pieces: int) -> bytes:
     return tiff(entries, struct.pack("<L", 8) * pieces)
 
 
+def jpeg_whose_segments_hide(marker: bytes) -> bytes:
+    """A JPEG with 700,000 segments of EXIF behind a marker that is said to end, or to hold them."""
+    hidden = segment(EXIF, b"Exif\0\0aaaa") * 700_000
+    data = encoded(drawing(), "JPEG")
+    return data[:2] + marker + hidden + data[2:]
+
+
+def jpeg_with_exif_without_resolution(size: int) -> bytes:
+    """Behind no JFIF header, so that Pillow looks for the resolution: `size` / 8 fractions."""
+    count = size // 8
+    exif = tiff([(0x011A, 5, count, 38), (0x0128, 3, 1, 2)], struct.pack("<LL", 72, 1) * count)
+    pieces = (exif[i : i + 60_000] for i in range(0, len(exif), 60_000))
+    data = encoded(drawing(), "JPEG")
+    return data[:2] + b"".join(segment(EXIF, b"Exif\0\0" + piece) for piece in pieces) + data[20:]
+
+
+def bmp_of_runs(
+    width: int, height: int, compression: int = 1, body: bytes = b"\1\1\0\0\0\1"
+) -> bytes:
+    """One pixel and an end of line, which fills up the row; colour i is (7, 255 - i, i)."""
+    header = struct.pack("<LllHHLLllLL", 40, width, height, 1, 8, compression, 6, 0, 0, 0, 0)
+    palette = b"".join(bytes([i, 255 - i, 7, 0]) for i in range(256))
+    file = struct.pack("<2sLHHL", b"BM", 1078 + len(body), 0, 0, 1078)
+    return file + header + palette + body
+
+
 BOMBS: dict[str, Callable[[], bytes]] = {
     "EXIF in pieces": lambda: jpeg_with(segment(EXIF, b"Exif\0\0aaaa") * 700_000),
     "EXIF, long": lambda: jpeg_with(segment(EXIF, b"Exif\0\0" + bytes(60_000)) * 3000),
     "profile in pieces": lambda: jpeg_with(segment(ICC, b"ICC_PROFILE\0\1\1") * 500_000),
     "comments": lambda: jpeg_with(segment(COMMENT, b"") * 2_500_000),
     "fill bytes": lambda: jpeg_with(b"\xff" * 10_000_000),
+    "EXIF behind an end": lambda: jpeg_whose_segments_hide(b"\xff\xd9"),
+    "EXIF in an extension": lambda: jpeg_whose_segments_hide(b"\xff\xf0\xff\xff"),
+    "EXIF in a reserved segment": lambda: jpeg_whose_segments_hide(b"\xff\xc8\xff\xff"),
+    "fractions in EXIF": lambda: jpeg_with_exif_without_resolution(20_000_000),
+    "runs of a BMP": lambda: bmp_of_runs(150_000_000, 1),
+    "runs of a BMP, rows downwards": lambda: bmp_of_runs(12_000, -12_000, 2),
+    "runs of a DIB": lambda: bmp_of_runs(12_000, 12_000)[14:],
     "PNG texts": lambda: png_with(chunk(b"tEXt", b"a\0b") * 600_000),
     "PNG chunks": lambda: png_with(chunk(b"prVt", b"") * 800_000),
     "GIF comments": lambda: gif_with(b"!\xfe\1a\0" * 2_000_000),
@@ -72,7 +106,8 @@ def test_bombs_are_refused_at_once(name: str) -> None:
     error = failure(data)
     assert time.process_time() - started < LIMIT_S
     assert error.status is Status.DECODE_ERROR
-    assert any(word in str(error) for word in ("pieces", "segments", "numbers")), str(error)
+    words = ("pieces", "segments", "numbers", "run-length")
+    assert any(word in str(error) for word in words), str(error)
 
 
 def test_what_a_bomb_unpacks_to_is_not_unpacked() -> None:
@@ -83,6 +118,60 @@ def test_what_a_bomb_unpacks_to_is_not_unpacked() -> None:
     start = data.index(b"IDAT") - 4
     pixels = chunk(b"IDAT", zlib.compress(bytes(200_000_000)))
     assert not decode(data[:start] + pixels + data[-12:]).pixels.any()
+
+
+@pytest.mark.parametrize("kind", ["zTXt", "iTXt", "tEXt"])
+def test_texts_of_a_png_are_unpacked_up_to_a_megabyte_each_and_64_together(kind: str) -> None:
+    """A hundred of 900 kB, which are 90 kB on disk where they are packed."""
+    text = b"a" * 900_000
+    body = {
+        "zTXt": b"a\0\0" + zlib.compress(text),
+        "iTXt": b"a\0\1\0\0\0" + zlib.compress(text),
+        "tEXt": b"a\0" + text,
+    }[kind]
+    assert decode(png_with(chunk(kind.encode(), body) * 10)).pixels.shape == (24, 40, 3)
+    error = failure(png_with(chunk(kind.encode(), body) * 100))
+    assert str(error).startswith("Too much memory used in text chunks")
+
+
+def many_frames(kind: str) -> bytes:
+    """A small picture and a million, or as many as a format has, frames that follow it."""
+    first, blue = drawing(8, 8), Image.new("RGB", (8, 8), "blue")
+    data = encoded(first, kind, save_all=True, append_images=[blue], lossless=True)
+    if kind == "GIF":
+        second = data.index(b"!\xf9", data.index(b",") + 1)
+        return data[:second] + data[second:-1] * 1_000_000 + b";"
+    if kind == "WEBP":
+        second = data.index(b"ANMF", data.index(b"ANMF") + 4)
+        whole = data + data[second:] * 200_000
+        return whole[:4] + struct.pack("<L", len(whole) - 8) + whole[8:]
+    claim = chunk(b"acTL", struct.pack(">LL", 2**31 - 1, 0))
+    start = data.index(b"acTL") - 4
+    return data[:start] + claim + data[start + 20 :]
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_of_an_animation_the_first_frame_alone_costs_anything(kind: str) -> None:
+    skip_if_absent(kind)
+    data = many_frames(kind)
+    started = time.process_time()
+    pixels = decode(data).pixels
+    assert time.process_time() - started < 2
+    assert pixels.shape == (8, 8, 3)
+    assert pixels[0, -1, 0] > 150  # the drawing is red there, what follows is blue
+
+
+def test_a_run_length_encoded_bmp_of_16_million_pixels_is_the_largest() -> None:
+    two_rows = decode(bmp_of_runs(3, 2, body=bytes.fromhex("0305 0000 0109 0208 0001"))).pixels
+    assert two_rows.tolist() == [
+        [[7, 246, 9], [7, 247, 8], [7, 247, 8]],
+        [[7, 250, 5]] * 3,
+    ]
+    check(bmp_of_runs(4096, 4096))
+    check(bmp_of_runs(4096, -4096))
+    check(bmp_of_runs(12_000, 12_000, 0))  # not encoded: as large as it says
+    with pytest.raises(BombError, match="4097 x 4096 pixels"):
+        check(bmp_of_runs(4097, 4096))
 
 
 def progressive_with(scans: int) -> bytes:
@@ -157,6 +246,20 @@ def test_what_is_broken_is_left_to_the_decoder(start: bytes, rest: bytes) -> Non
     check(start + rest)
     with pytest.raises(ImageError):
         decode(start + rest)
+
+
+def test_a_file_is_read_16_times_at_most() -> None:
+    """What goes over a file again and again has many pieces in one place."""
+    size = 2**20
+    reader = BoundedReader(bytes(size))
+    for _ in range(16):
+        reader.seek(0)
+        assert len(reader.read()) == size
+    reader.seek(0)
+    assert len(reader.read(16 * 2**16)) == 2**20  # beside the file one block of 64 KB, 16 times
+    reader.seek(0)
+    with pytest.raises(BombError, match="read more than 16 times"):
+        reader.read(1)
 
 
 def test_small_reads_are_counted_and_large_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,10 +56,12 @@ def test_the_limit_on_pixels_is_exact() -> None:
 
 def test_a_larger_limit_than_pillow_s_own_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow refuses twice as many
+    monkeypatch.setattr(images, "PILLOW_MAX_PIXELS", 200)
     data = encoded(drawing(), "PNG")
     error = failure(data, max_pixels=200)
     assert (error.status, str(error)) == (Status.TOO_LARGE, "more pixels than the limit of 200")
     assert decode(data, max_pixels=WIDTH * HEIGHT).width == WIDTH
+    assert Image.MAX_IMAGE_PIXELS == 100  # put back
 
 
 def test_a_text_bomb_in_a_png() -> None:

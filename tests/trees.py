@@ -47,5 +47,8 @@ NAMES = [
     b"=cmd|'/c calc'!A1.png",
     b'quote".png',
     b"%n$HOME`x`.png",
+    b"\x1b]0;title\x07\x1b[2J\x1b[31m.png",
+    "\N{DELETE}\u009b31m.png".encode(),
+    "\u202egpj.exe\u2066.png".encode(),
 ]
 """Names of pictures that programs have stumbled over."""

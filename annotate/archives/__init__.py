@@ -20,11 +20,18 @@ from dataclasses import replace
 from typing import Any, BinaryIO, cast
 
 from annotate.archives import tars
-from annotate.archives.entries import ArchiveError, Budget, Entry, Kind, MemberError
+from annotate.archives.entries import (
+    HEADER_COST,
+    ArchiveError,
+    Budget,
+    Entry,
+    Kind,
+    MemberError,
+)
 from annotate.archives.zips import Zip
 from annotate.errors import AnnotateError, one_line, shown
 from annotate.names import locate, member_path, resolve
-from annotate.records import Failure, Source, Status
+from annotate.records import Failure, Source, Status, modified_ns
 from annotate.selection import Selection
 from annotate.streams import MAX_FILE_BYTES, open_file
 
@@ -50,9 +57,10 @@ class Archive:
     """The inputs of one archive. Iterate once.
 
     wanted: names of the members to read; None for all that are images by their name. is_unread:
-    whether a member of this suffix is not to be decoded, so that its bytes are not needed.
-    is_stopped: asked now and then; once it says yes, the iteration ends. `ahead`: inputs that are
-    known to come, all of them if `is_ahead_known`; `skipped`: what was passed over, by reason.
+    whether a member, whose bytes are not there yet, does not need them; asked once of each.
+    is_stopped: asked now and then; once it says yes, the iteration ends. skip: leave out the first
+    so many inputs, which an earlier run had. `ahead`: inputs that are known to come, all of them
+    if `is_ahead_known`; `skipped`: what was passed over, by reason.
     """
 
     def __init__(
@@ -61,10 +69,13 @@ class Archive:
         selection: Selection,
         *,
         wanted: Mapping[bytes, None] | None = None,
-        is_unread: Callable[[str], bool] = lambda suffix: False,
+        is_unread: Callable[[Source], bool] = lambda source: False,
         is_stopped: Callable[[], bool] = lambda: False,
+        skip: int = 0,
     ) -> None:
         self.ahead = len(wanted or ())
+        self._skip = skip
+        self._read_before = 0
         self.is_ahead_known = wanted is not None
         self.skipped: Counter[str] = Counter()
         self._source = source
@@ -75,6 +86,11 @@ class Archive:
         self._missing = dict(wanted or {})
 
     def __iter__(self) -> Iterator[Source]:
+        for number, source in enumerate(self._all()):
+            if number >= self._skip:
+                yield source
+
+    def _all(self) -> Iterator[Source]:
         failure = Failure(Status.UNREADABLE, "the archive has no such member")
         try:
             yield from self._inputs()
@@ -88,6 +104,7 @@ class Archive:
             if self._wanted is None:
                 return
         if self._wanted is None:
+            self._skip = 0  # no earlier run had this row: it would have been its last
             yield replace(self._source, is_archive=False, failure=failure)
         for name in self._missing:
             yield self._member(name, failure=failure)
@@ -95,6 +112,8 @@ class Archive:
     def _inputs(self) -> Iterator[Source]:
         """The inputs in the archive. Raises ArchiveError, OSError, ValueError."""
         with _Reader(self._source.location, self._is_stopped) as reader:
+            if self._skip and self._wanted is None and reader.state != self._planned_state:
+                raise ArchiveError(Status.CHANGED, "changed since the run began")
             if self._wanted is None and reader.has_directory:
                 self._look_ahead(reader)
             for entry in reader.entries():
@@ -102,6 +121,10 @@ class Archive:
                     self.ahead = max(0, self.ahead - 1)
                     yield from self._read(entry)
             reader.check_unchanged()
+
+    @property
+    def _planned_state(self) -> tuple[int | None, int | None]:
+        return self._source.size_bytes, self._source.modified_ns
 
     def _look_ahead(self, reader: _Reader) -> None:
         """Count the inputs to come."""
@@ -124,20 +147,27 @@ class Archive:
 
     def _read(self, entry: Entry) -> Iterator[Source]:
         """The input that an entry is, its bytes read. Raises ArchiveError behind it."""
+        self._read_before += 1
         self._missing.pop(entry.name, None)
         if entry.kind is Kind.HARD_LINK:
             text = "a hard link to another member of the archive, which has the bytes"
             yield self._member(entry.name, entry, failure=Failure(Status.UNREADABLE, text))
             return
-        suffix = os.fsdecode(os.path.splitext(entry.name)[1]).lower()
         try:
-            data = b"" if self._is_unread(suffix) else entry.read(MAX_FILE_BYTES)
+            data = b"" if self._is_left(entry) else entry.read(MAX_FILE_BYTES)
         except MemberError as error:
             yield self._member(entry.name, entry, failure=Failure(error.status, str(error)))
             if isinstance(error, ArchiveError):
                 raise
         else:
             yield self._member(entry.name, entry, data=data)
+
+    def _is_left(self, entry: Entry) -> bool:
+        """Whether the bytes of an input are not needed."""
+        if self._read_before <= self._skip:
+            # The last one that is left out is read: it may be where the archive breaks off.
+            return self._read_before < self._skip
+        return self._is_unread(self._member(entry.name, entry))
 
     def _member(
         self,
@@ -171,7 +201,7 @@ class _Reader:
             if not stat.S_ISREG(self._state.st_mode):
                 raise ArchiveError(Status.UNREADABLE, "not a regular file")
             self._budget = Budget(self._state.st_size)
-            start = self._file.read(4)
+            start = self._file.read(4) or b""  # None where it would have to be waited for
             self._is_packed = start.startswith(_GZIP)
             is_named_zip = location.lower().endswith(b".zip") and not self._is_packed
             if is_named_zip or start.startswith(_ZIP):
@@ -185,6 +215,11 @@ class _Reader:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Size in bytes and time of modification, ns since 1970, of the archive."""
+        return self._state.st_size, modified_ns(self._state)
 
     @property
     def has_directory(self) -> bool:
@@ -233,10 +268,13 @@ class _FileStream:
         stop = min(place + size, max(place, os.fstat(self._file.fileno()).st_size))
         return self._file.seek(stop) - place
 
+    def parsed(self, size: int) -> None:
+        """Hear that so many of the bytes read were a header."""
+
     def _part(self, size: int) -> bytes:
         if self._is_stopped():
             raise _StoppedError
-        return self._file.read(size)
+        return self._file.read(size) or b""
 
 
 class _GzipStream(_FileStream):
@@ -255,6 +293,10 @@ class _GzipStream(_FileStream):
         while passed < size and (part := self._part(min(size - passed, _PART_BYTES))):
             passed += len(part)
         return passed
+
+    def parsed(self, size: int) -> None:
+        """Hear that so many of the bytes read were a header. Raises ArchiveError: too many."""
+        self._budget.spend(HEADER_COST * size)
 
     def _part(self, size: int) -> bytes:
         if self._is_stopped():

@@ -13,6 +13,10 @@ BOMB_RATIO = 200
 """An archive that unpacks to more than both, BOMB_BYTES and so many times its own size, is given
 up. Pictures are compressed already: archives of them unpack to little more than their size."""
 
+HEADER_COST = 32
+"""Bytes of headers that were packed count so many times: taking them apart costs more than
+unpacking them, and a megabyte may hold two million entries."""
+
 
 class Kind(StrEnum):
     """What an entry stands for."""

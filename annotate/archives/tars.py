@@ -53,6 +53,9 @@ class Stream(Protocol):
     def skip(self, size: int) -> int:
         """Pass over so many bytes. Returns how many there were."""
 
+    def parsed(self, size: int) -> None:
+        """Hear that so many of the bytes read were a header. Raises ArchiveError: too many."""
+
 
 def entries(stream: Stream) -> Iterator[Entry]:
     """All entries, in order, also those of tars that were joined to the first one by `cat`.
@@ -70,6 +73,7 @@ def _one_tar(stream: Stream, block: bytes) -> Iterator[Entry]:
     common: _Records = {}
     own: _Records = {}
     while (header := _header(block)) is not None:
+        stream.parsed(BLOCK)
         if header.type in _PAX:
             own |= _pax_records(_extension(stream, header))
         elif header.type == tarfile.XGLTYPE:
@@ -130,6 +134,7 @@ def _extension(stream: Stream, header: tarfile.TarInfo) -> bytes:
     data = stream.read(padded)
     if len(data) < padded:
         raise _cut_short()
+    stream.parsed(padded)
     return data[: header.size]
 
 

@@ -1,0 +1,186 @@
+"""Kills: a run that is killed at random instants, again and again, and still gives the same rows.
+
+Each trial runs the real command into a fresh output, kills its whole process group with SIGKILL
+after a random time, and repeats the command until it ends by itself. What stands at the final
+name at any time must be readable; the rows at the end must be those of a run that nobody killed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from annotate.errors import AnnotateError
+from annotate.readers import read_table
+
+PART_SIZE = 7
+INPUTS = 90
+KINDS = ("out.parquet", "data", "out.csv", "out.jsonl")
+MAX_KILLS = 12
+"""Of one trial; after so many its run is left in peace, so that every trial ends."""
+
+
+@dataclass
+class Figures:
+    """What became of the trials. kills: processes that were killed while they ran.
+
+    resumed: of the runs after a kill, those that found work done. faults: what went wrong.
+    """
+
+    trials: int = 0
+    kills: int = 0
+    resumed: int = 0
+    ended_first: int = 0
+    seconds: float = 0.0
+    faults: list[str] = field(default_factory=list)
+
+
+def make_inputs(folder: Path, seed: int) -> list[Path]:
+    """A folder of pictures, some broken, and an archive. Returns the SOURCEs."""
+    numbers = np.random.default_rng(seed)
+    photos = folder / "photos"
+    for index in range(INPUTS):
+        path = photos / f"{index % 5}" / f"{index:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = numbers.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+        if index % 13 == 0:
+            path.write_bytes(path.read_bytes()[:60])
+    archive = shutil.make_archive(str(folder / "more"), "zip", photos)
+    return [photos, Path(archive)]
+
+
+def run_trials(
+    folder: Path,
+    model: str,
+    *,
+    kills: int,
+    seed: int,
+    progress: Callable[[Figures], None] = lambda figures: None,
+) -> Figures:
+    """Kill runs until so many were killed. folder: empty, for all that is made."""
+    figures = Figures()
+    started = time.monotonic()
+    sources = make_inputs(folder, seed)
+    expected, whole_s = _whole(folder, sources, model)
+    chance = random.Random(seed)
+    while figures.kills < kills and not figures.faults:
+        _trial(folder, sources, model, expected, whole_s, chance, figures)
+        figures.trials += 1
+        figures.seconds = time.monotonic() - started
+        progress(figures)
+    return figures
+
+
+def _command(sources: list[Path], target: Path, model: str) -> list[str]:
+    return [
+        sys.executable, "-m", "annotate", "run", *map(str, sources), "-o", str(target),
+        "--faces", "crop", "--model", model, "--batch-size", "4", "--workers", "2",
+        "--part-size", str(PART_SIZE),
+    ]  # fmt: skip
+
+
+def _whole(folder: Path, sources: list[Path], model: str) -> tuple[pa.Table, float]:
+    """The rows of a run that nobody kills, and how long it took, in seconds."""
+    started = time.monotonic()
+    target = folder / "whole.parquet"
+    done = subprocess.run(_command(sources, target, model), capture_output=True, text=True)
+    if done.returncode != 3:  # broken pictures are among the inputs
+        raise RuntimeError(f"exit code {done.returncode}: {done.stderr}")
+    return _rows(target), time.monotonic() - started
+
+
+def _rows(target: Path) -> pa.Table:
+    """The rows of an output, without what formats differ in."""
+    table = read_table(target).replace_schema_metadata()
+    return table.cast(
+        pa.schema(
+            pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type)
+            for f in table.schema
+        )
+    )
+
+
+def _trial(
+    folder: Path,
+    sources: list[Path],
+    model: str,
+    expected: pa.Table,
+    whole_s: float,
+    chance: random.Random,
+    figures: Figures,
+) -> None:
+    """One output, killed until its run gets to the end."""
+    out = folder / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    target = out / chance.choice(KINDS)
+    killed = 0
+    while True:
+        wait_s = chance.uniform(0.0, 1.3 * whole_s) if killed < MAX_KILLS else None
+        code, said = _run(_command(sources, target, model), wait_s)
+        if "going on: " in said:
+            figures.resumed += 1
+        if target.exists():
+            fault = _difference(target, expected)
+            if fault:
+                figures.faults.append(f"{target.name} after {killed} kills: {fault}")
+                return
+        if code == -signal.SIGKILL:
+            killed += 1
+            figures.kills += 1
+            continue
+        # A kill after the rename, and before the end: the next run may find all done.
+        is_done = code == 3 or (code == 0 and "nothing to do" in said)
+        is_text = killed and "exists: pass --overwrite" in said
+        if not is_done and not is_text:
+            figures.faults.append(f"exit code {code} after {killed} kills: {said[-2000:]}")
+        elif not target.exists():
+            figures.faults.append(f"no {target.name} after {killed} kills")
+        elif [entry.name for entry in out.iterdir()] != [target.name]:
+            figures.faults.append(f"left beside {target.name}: {sorted(os.listdir(out))}")
+        figures.ended_first += killed == 0
+        return
+
+
+def _run(command: list[str], wait_s: float | None) -> tuple[int, str]:
+    """Run a command, and kill it and all that it started after a time. (exit code, stderr)."""
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        _, said = process.communicate(timeout=wait_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        _, said = process.communicate()
+    return process.returncode, said
+
+
+def _difference(target: Path, expected: pa.Table) -> str:
+    """What is wrong with an output that stands at its final name; empty where nothing is."""
+    try:
+        found = _rows(target)
+    except AnnotateError as error:
+        return str(error)
+    if found.num_rows != expected.num_rows:
+        return f"{found.num_rows} rows, expected {expected.num_rows}"
+    for name in expected.schema.names:
+        if found[name].to_pylist() != expected[name].to_pylist():
+            return f"other values in {name}"
+    return ""
