@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from annotate.model import Model
-from annotate.pipeline import RunConfig, prepare, run_table
+from annotate.pipeline import prepare, run_table
 from annotate.readers import to_frame
+from annotate.run_config import RunConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,7 @@ def run(
     stdin. table=PATH and column=NAME, beside them or alone, read a table of paths. faces: "detect"
     for whole photographs, "crop" where each image is one aligned face. model: the name of a bundled
     model, a model folder, or a loaded model.
-    options: the other fields of `annotate.pipeline.RunConfig`, such as batch_size or exclude.
+    options: the other fields of `annotate.run_config.RunConfig`, such as batch_size or exclude.
     Returns a DataFrame with the columns of the output, one row a face and at least one an input;
     inputs that failed are rows with a `status`, not exceptions.
     Raises AnnotateError where the run cannot be done.

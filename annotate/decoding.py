@@ -15,17 +15,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from annotate.crops import save_crops
+from annotate.digests import known_contents
 from annotate.errors import one_line
 from annotate.face_options import FaceOptions
 from annotate.flags import pixel_flags
 from annotate.images import (
     MAX_PIXELS,
-    UNSUPPORTED_SUFFIXES,
     ImageError,
     Picture,
+    Pixels,
     face_crop,
+    is_unsupported,
+    load_parsers,
 )
-from annotate.records import Face, Facts, Failure, Sample, Source, Status, modified_ns
+from annotate.records import Face, Facts, Failure, Kept, Sample, Source, Status, modified_ns
 from annotate.streams import MAX_FILE_BYTES, open_source
 
 
@@ -34,13 +37,31 @@ class DecodeOptions:
     """size_px: side of the crops to make. max_pixels: larger pictures are `too_large`.
 
     faces: which faces of a photograph count; None where each picture is one aligned face.
-    crops_dir: where the aligned crops of photographs are saved; None for nowhere.
+    crops_dir: where the aligned crops of photographs are saved; None for nowhere. known: a file of
+    the contents whose rows are known, for KnownContents; None where none are. timeout_s: how long
+    one input may take, None for as long as it does.
     """
 
     size_px: int
     max_pixels: int = MAX_PIXELS
     faces: FaceOptions | None = None
     crops_dir: str | None = None
+    known: str | None = None
+    timeout_s: float | None = None
+
+
+def load_decoders(options: DecodeOptions) -> None:
+    """Load what the first input would wait for, so that it takes no longer than others do."""
+    load_parsers()
+    if options.faces is not None:
+        from annotate.faces import load_detector
+
+        load_detector()
+
+
+def decode_step(step: Source | Kept, options: DecodeOptions) -> Sample | Kept:
+    """As decode_source; rows that are kept pass by, so that the order stays."""
+    return step if isinstance(step, Kept) else decode_source(step, options)
 
 
 def decode_source(source: Source, options: DecodeOptions) -> Sample:
@@ -52,7 +73,7 @@ def decode_source(source: Source, options: DecodeOptions) -> Sample:
     facts = Facts(size_bytes=source.size_bytes, modified_ns=source.modified_ns)
     if source.failure is not None:
         return _failed(source, facts, source.failure, options)
-    if os.path.splitext(source.path)[1].lower() in UNSUPPORTED_SUFFIXES:
+    if is_unsupported(source.path):
         text = f"{os.path.splitext(source.path)[1].lower()[1:]} files are not decoded"
         return _failed(source, facts, Failure(Status.UNSUPPORTED, text), options)
     try:
@@ -62,6 +83,8 @@ def decode_source(source: Source, options: DecodeOptions) -> Sample:
         return _failed(source, facts, failure, options)
     if isinstance(data, Failure):
         return _failed(source, facts, data, options)
+    if options.known is not None and str(facts.sha256) in known_contents(options.known):
+        return Sample(source, facts, (), _no_crops(options), is_known=True)
     try:
         if options.faces is None:
             return _crop_sample(source, facts, data, options)
@@ -97,16 +120,31 @@ def _with_size(facts: Facts, picture: Picture) -> Facts:
     )
 
 
-def crashed(source: Source, options: DecodeOptions) -> Sample:
+def crashed(step: Source | Kept, options: DecodeOptions) -> Sample | Kept:
     """The sample of an input that ended the process that decoded it."""
-    facts = Facts(size_bytes=source.size_bytes, modified_ns=source.modified_ns)
-    failure = Failure(Status.CRASHED, "the process that decoded this file ended unexpectedly")
-    return _failed(source, facts, failure, options)
+    text = "the process that decoded this file ended unexpectedly"
+    return _undecoded(step, Failure(Status.CRASHED, text), options)
+
+
+def timed_out(step: Source | Kept, options: DecodeOptions) -> Sample | Kept:
+    """The sample of an input that took longer than the options allow."""
+    failure = Failure(Status.TIMEOUT, f"not decoded within {options.timeout_s:g} s")
+    return _undecoded(step, failure, options)
+
+
+def _undecoded(step: Source | Kept, failure: Failure, options: DecodeOptions) -> Sample | Kept:
+    if isinstance(step, Kept):
+        return step
+    facts = Facts(size_bytes=step.size_bytes, modified_ns=step.modified_ns)
+    return _failed(step, facts, failure, options)
 
 
 def _failed(source: Source, facts: Facts, failure: Failure, options: DecodeOptions) -> Sample:
-    none = np.empty((0, options.size_px, options.size_px, 3), np.uint8)
-    return Sample(source, facts, (), none, failure)
+    return Sample(source, facts, (), _no_crops(options), failure)
+
+
+def _no_crops(options: DecodeOptions) -> Pixels:
+    return np.empty((0, options.size_px, options.size_px, 3), np.uint8)
 
 
 def _read(source: Source) -> tuple[bytes | Failure, Facts]:
@@ -127,7 +165,7 @@ def _read(source: Source) -> tuple[bytes | Failure, Facts]:
             text = f"{before.st_size} bytes, the limit is {MAX_FILE_BYTES}"
             return Failure(Status.TOO_LARGE, text), replace(facts, sha256=sha256)
         # One byte more than expected shows growth without reading a file that never ends.
-        data = file.read(before.st_size + 1)
+        data = file.read(before.st_size + 1) or b""  # None where it would have to be waited for
         after = os.fstat(file.fileno())
     if len(data) != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
         return Failure(Status.CHANGED, "the file changed while it was read"), facts

@@ -15,9 +15,10 @@ from PIL import Image
 
 from annotate.errors import AnnotateError, shown
 from annotate.images import decode
-from annotate.pipeline import RunConfig, run_table
+from annotate.pipeline import run_table
 from annotate.readers import to_frame
 from annotate.report.pictures import draw_faces, side_by_side
+from annotate.run_config import RunConfig
 from annotate.writers import open_output
 
 if TYPE_CHECKING:

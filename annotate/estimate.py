@@ -52,6 +52,7 @@ def describe(run: Run, output: str | None) -> str:
     for why, number in run.found.skipped.most_common():
         lines.append(f"  not inputs: {number:,} {why}")
     lines.append(f"model {model.name}, engine {model.engine} on {model.device_name}")
+    lines.extend(model.remarks)
     lines.append(f"about {_duration(expected.seconds)}")
     return "\n".join(lines)
 
@@ -101,7 +102,7 @@ def _trial(run: Run, sources: list[Source]) -> tuple[int, float]:
     for number, source in enumerate(archives[::step]):
         if number and time.perf_counter() > deadline:
             break
-        archive = run.inputs().archive(source)
+        archive = run.inputs.archive(source)
         sizes = []
         for member in islice(archive, TRIAL_MEMBERS):
             decode_source(member, options)

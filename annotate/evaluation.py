@@ -26,11 +26,12 @@ from annotate.labels import Fault, LabelSet, labels_from_names, read_label_table
 from annotate.metrics import DEFINITIONS, RESAMPLES
 from annotate.model import Model, load_model
 from annotate.names import escape
-from annotate.pipeline import Progress, RunConfig, prepare
+from annotate.pipeline import Progress, prepare
 from annotate.plan import Plan
 from annotate.readers import read_table, to_frame
 from annotate.records import Source, Status
 from annotate.rows import attributes_of
+from annotate.run_config import RunConfig
 from annotate.scan import scan
 from annotate.scoring import Scores, score
 from annotate.selection import ScanOptions
@@ -164,6 +165,7 @@ def evaluate(
     batch_size: int = 64,
     tta: bool = False,
     workers: int | None = None,
+    timeout_s: float | None = 120.0,
     limit: int | None = None,
     bootstrap: int = RESAMPLES,
     seed: int = 0,
@@ -176,10 +178,10 @@ def evaluate(
     `gender`, `race`; None reads UTKFace file names. predictions: an output of `annotate run` to
     take instead of running the model. model: the name of a bundled model, a model folder, or a
     loaded model. faces: "crop" where each image is one aligned face; "detect" for whole
-    photographs, of which the face nearest the centre is scored; detect_size to max_faces, and tta:
-    as in RunConfig. Given predictions were made one way or the other, so these six say nothing of
-    them. limit: the first N inputs. bootstrap: resamples behind the intervals, 0 for none.
-    progress: called with the run's summary after each batch.
+    photographs, of which the face nearest the centre is scored; detect_size to max_faces, tta and
+    timeout_s: as in RunConfig. Given predictions were made one way or the other, so these seven
+    say nothing of them. limit: the first N inputs. bootstrap: resamples behind the intervals, 0
+    for none. progress: called with the run's summary after each batch.
     Raises AnnotateError where nothing can be scored or the report cannot be written.
     """
     root = _checked_folder(folder)
@@ -195,6 +197,7 @@ def evaluate(
         batch_size=model.batch_size if isinstance(model, Model) else batch_size,
         tta=tta,
         workers=workers,
+        timeout_s=timeout_s,
         limit=limit,
         detect_size=detect_size,
         min_face_px=min_face_px,

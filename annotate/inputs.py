@@ -5,49 +5,64 @@ The stream is iterated in one thread while others ask how long it is.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from threading import Event
 
 from annotate.archives import Archive
 from annotate.plan import Plan
-from annotate.records import Source
+from annotate.records import Cursor, Source
 from annotate.selection import ScanOptions, Selection
+
+_FIRST = Cursor()
 
 
 class Inputs:
     """The inputs of a plan, files and members, in order. Iterate once.
 
-    options: of the scan that made the plan; its limit counts members too. is_unread: whether
-    members of a suffix, in lower case, are not to be decoded.
+    options: of the scan that made the plan; its limit counts members too. is_unread: whether a
+    member, whose bytes are not there yet, does not need them; asked once of each. start: where an
+    earlier run of the plan has ended; given: how many inputs it had until there. `has_ended`: all
+    have been given.
     """
 
-    def __init__(self, plan: Plan, options: ScanOptions, is_unread: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        options: ScanOptions,
+        is_unread: Callable[[Source], bool],
+        *,
+        start: Cursor = _FIRST,
+        given: int = 0,
+    ) -> None:
         self._plan = plan
         self._limit = options.limit
         self._selection = Selection(options)
         self._is_unread = is_unread
+        self._start = start
         self._stopped = Event()
-        self._given = 0
-        self._has_ended = False
+        self._given = given
+        self.has_ended = False
         # What is known to come: in the archive that is open, and behind it in the plan.
         self._archive: Archive | None = None
-        self._files_ahead = plan.files
-        self._unopened = plan.archives
+        self._files_ahead, self._unopened = plan.ahead(start.item)
         # Replaced, never changed: whoever iterates over it does so in another thread.
         self.skipped: Counter[str] = Counter()
+        self._skipped_in: deque[tuple[int, Counter[str]]] = deque()
 
     def __iter__(self) -> Iterator[Source]:
-        for source in islice(self._all(), self._limit):
+        left = None if self._limit is None else max(0, self._limit - self._given)
+        for source in islice(self._all(), left):
             self._given += 1
             yield source
-        self._has_ended = True
+        self.has_ended = not self._stopped.is_set()
 
     @property
     def total(self) -> int:
         """Inputs that are known so far, given or to come; exact once the last has been given."""
-        if self._has_ended:
+        if self.has_ended:
             return self._given
         known = self._given + self._files_ahead + (self._archive.ahead if self._archive else 0)
         return known if self._limit is None else min(known, self._limit)
@@ -55,7 +70,7 @@ class Inputs:
     @property
     def is_total_known(self) -> bool:
         """Whether `total` is all there will be, as far as archives have directories that say."""
-        if self._has_ended:
+        if self.has_ended:
             return True
         is_known = not self._unopened and (self._archive is None or self._archive.is_ahead_known)
         return is_known or (self._limit is not None and self.total >= self._limit)
@@ -65,28 +80,48 @@ class Inputs:
         self._stopped.set()
 
     def _all(self) -> Iterator[Source]:
-        for source in self._plan:
+        for key in range(self._start.item, len(self._plan)):
+            if self._stopped.is_set():
+                return
+            source = self._plan[key]
             if source.is_archive:
                 yield from self._members(source)
             else:
                 self._files_ahead -= 1
                 yield source
 
-    def archive(self, source: Source) -> Archive:
-        """The archive that an item of the plan is."""
+    def take_skipped(self, item: int) -> Counter[str]:
+        """What was passed over in archives before an item of the plan, since this was last asked.
+
+        For one other thread.
+        """
+        skipped: Counter[str] = Counter()
+        while self._skipped_in and self._skipped_in[0][0] < item:
+            skipped += self._skipped_in.popleft()[1]
+        return skipped
+
+    def archive(self, source: Source, *, skip: int = 0) -> Archive:
+        """The archive that an item of the plan is. skip: leave out its first so many inputs."""
         return Archive(
             source,
             self._selection,
             wanted=self._plan.wanted(source.key),
             is_unread=self._is_unread,
             is_stopped=self._stopped.is_set,
+            skip=skip,
         )
 
     def _members(self, source: Source) -> Iterator[Source]:
-        archive = self.archive(source)
-        self._files_ahead -= archive.ahead
+        skip = self._start.members if source.key == self._start.item else 0
+        wanted = self._plan.wanted(source.key)
+        self._files_ahead -= len(wanted or ())
+        self._unopened -= wanted is None
+        archive = self.archive(source, skip=skip)
         self._archive = archive
-        self._unopened -= not archive.is_ahead_known
-        yield from archive
+        for place, member in enumerate(archive, start=skip):
+            # Behind a row of the archive itself, which tells its end, the next item comes.
+            is_end = member.path == source.path
+            yield member if is_end else replace(member, place=place)
         self._archive = None
         self.skipped = self.skipped + archive.skipped
+        self._skipped_in.append((source.key, archive.skipped))

@@ -6,47 +6,36 @@ windows of decoded inputs and one batch exist at a time, whatever the number of 
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from annotate import rows
+from annotate.batching import WAITING_BATCHES, predict_in_batches
 from annotate.crops import check_crops_folder, make_crops_folder
-from annotate.decoding import DecodeOptions, crashed, decode_source
+from annotate.decoding import DecodeOptions, crashed, decode_step, load_decoders, timed_out
 from annotate.engines import usable_cpus
 from annotate.errors import AnnotateError
-from annotate.face_options import (
-    DETECT_SIZE_PX,
-    DETECTOR,
-    MIN_FACE_PX,
-    MIN_SCORE,
-    FaceOptions,
-)
-from annotate.images import MAX_PIXELS, SUFFIXES, UNSUPPORTED_SUFFIXES, Pixels
+from annotate.face_options import DETECTOR
+from annotate.images import is_unsupported
 from annotate.inputs import Inputs
 from annotate.model import Model, load_model
-from annotate.records import SCHEMA_VERSION, Predictions, Sample, Source, Status
+from annotate.parts import Contents, Item, Part, PartMaker, count
+from annotate.previous import Previous
+from annotate.records import SCHEMA_VERSION, Cursor, Kept, Sample, Source
+from annotate.run_config import RunConfig
 from annotate.scan import Scan, scan
-from annotate.selection import ScanOptions, Selection
-from annotate.summary import Summary
+from annotate.selection import Selection
+from annotate.steps import Steps
+from annotate.summary import Summary, Tally
 from annotate.version import __version__
 from annotate.workers import OrderedMap
-from annotate.writers import open_output
-
-FACES = ("detect", "crop")
-"""What an image holds: "detect", any number of faces; "crop", one aligned face and no more."""
-
-WINDOW_BATCHES = 4
-"""Batches of crops that are decoded together. Fewer would let workers wait for each other more
-often, more would hold more pixels in memory."""
 
 WINDOW_PHOTOGRAPHS = 16
 """Photographs a worker that are decoded together, but at least a batch: seconds of work."""
@@ -55,80 +44,7 @@ CHUNK_CROPS = 16
 CHUNK_PHOTOGRAPHS = 2
 """Inputs a worker takes at a time: 10 ms of work or more, against 0.3 ms to hand it over."""
 
-_AT_LEAST_ONE = (
-    "batch_size",
-    "workers",
-    "limit",
-    "max_pixels",
-    "detect_size",
-    "min_face_px",
-    "max_faces",
-)
-
 Progress = Callable[[Summary], None]
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """What a run is to do. Names and meanings are those of the command line's options.
-
-    sources: folders, files, archives, glob patterns, and "-" for a list of paths on stdin, which
-    null_separated says has NULs between them. table, column: a table that lists inputs, and the
-    column of their paths; read after the sources.
-    workers: decoding processes, None for one a usable core. limit: the first N inputs.
-    max_pixels: pictures of more are `too_large`. detect_size: long side in pixels at which
-    photographs are searched for faces, or "auto"; min_face_px: shorter side of a face, in pixels
-    of the original; min_score: 0 to 1; max_faces: the largest of a photograph, None for all;
-    save_crops: a folder for the aligned crops; these five are for faces="detect". tta: average the
-    network's outputs for each crop and its mirror image.
-    """
-
-    sources: tuple[str, ...] = ()
-    faces: str = "detect"
-    model: str = "base"
-    engine: str = "auto"
-    device: str = "auto"
-    batch_size: int = 64
-    tta: bool = False
-    workers: int | None = None
-    limit: int | None = None
-    exclude: tuple[str, ...] = ()
-    default_excludes: bool = True
-    follow_links: bool = False
-    max_pixels: int = MAX_PIXELS
-    detect_size: int | str = DETECT_SIZE_PX
-    min_face_px: int = MIN_FACE_PX
-    min_score: float = MIN_SCORE
-    max_faces: int | None = None
-    save_crops: str | None = None
-    null_separated: bool = False
-    table: str | None = None
-    column: str = "path"
-
-    def __post_init__(self) -> None:
-        if self.faces not in FACES:
-            raise AnnotateError(
-                f"faces={self.faces!r}: expected 'detect' for whole photographs, or 'crop' where"
-                " each image is one aligned face"
-            )
-        if self.detect_size != "auto" and not isinstance(self.detect_size, int):
-            raise AnnotateError(f"detect_size={self.detect_size!r}: expected pixels or 'auto'")
-        if not 0 <= self.min_score <= 1:
-            raise AnnotateError(f"min_score must be from 0 to 1, got {self.min_score}")
-        if self.save_crops is not None and self.faces != "detect":
-            raise AnnotateError("save_crops is for faces='detect': here the images are the crops")
-        for name in _AT_LEAST_ONE:
-            value = getattr(self, name)
-            if isinstance(value, int) and value < 1:
-                raise AnnotateError(f"{name} must be at least 1, got {value}")
-
-    @property
-    def face_options(self) -> FaceOptions | None:
-        """Which faces of a photograph count; None where each image is one."""
-        if self.faces == "crop":
-            return None
-        size = None if isinstance(self.detect_size, str) else self.detect_size
-        return FaceOptions(size, self.min_face_px, self.min_score, self.max_faces)
 
 
 @dataclass(frozen=True)
@@ -141,13 +57,51 @@ class RunResult:
 
 
 @dataclass
+class Taken:
+    """Where an earlier process left a run, and what is known from there.
+
+    cursor: the place in the plan; tally: of the inputs before. previous: a finished output whose
+    rows are taken over, steps: which. seen: digests of the contents that have their labels.
+    known: a file of the contents that `previous` knows.
+    """
+
+    cursor: Cursor = field(default_factory=Cursor)
+    tally: Tally = field(default_factory=Tally)
+    previous: Previous | None = None
+    steps: Steps | None = None
+    seen: set[bytes] = field(default_factory=set)
+    known: Path | None = None
+
+
+@dataclass
 class Run:
-    """A run that is ready: the plan is made, the model is loaded, nothing is labelled yet."""
+    """A run that is ready: the plan is made, the model is loaded, nothing is labelled yet.
+
+    taken: what is done before it. extra_attributes: for the output's metadata, JSON types.
+    `inputs`: what is left of the plan. `is_stopped`: whether `stop` was called.
+    """
 
     config: RunConfig
     found: Scan
     model: Model
+    taken: Taken = field(default_factory=Taken)
+    extra_attributes: dict[str, Any] = field(default_factory=dict)
     summary: Summary = field(default_factory=Summary)
+    is_stopped: bool = False
+
+    def __post_init__(self) -> None:
+        taken = self.taken
+        is_kept = taken.steps.is_kept if taken.steps is not None else None
+        self.inputs = Inputs(
+            self.found.plan,
+            self.config.scan_options,
+            partial(_is_unread, is_kept=is_kept),
+            start=taken.cursor,
+            given=taken.tally.of_plan,
+        )
+        self._besides = taken.tally.inputs - taken.tally.of_plan
+        self.summary.take_up(taken.tally)
+        self._count_inputs()
 
     @property
     def schema(self) -> pa.Schema:
@@ -157,104 +111,161 @@ class Run:
     @property
     def attributes(self) -> dict[str, Any]:
         """The output's metadata: what `DataFrame.attrs` shows. JSON types only."""
-        model = self.model
-        return {
-            "annotate_version": __version__,
-            "schema_version": SCHEMA_VERSION,
-            "model": model.name,
-            "model_sha256": model.sha256,
-            "preprocessing_version": model.preprocessing_version,
-            "engine": model.engine,
-            "device": model.device,
-            "tta": model.tta,
-            "faces": self.config.faces,
-            "max_pixels": self.config.max_pixels,
-        } | self._detection
+        return attributes(self.config, self.model) | self.extra_attributes
+
+    def batches(self, progress: Progress | None = None) -> Generator[pa.RecordBatch, None, None]:
+        """Label all inputs: rows in plan order, a record batch at a time."""
+        clock = self._begin()
+        bare = self.schema
+        with self._decoded() as decoded:
+            for ready in predict_in_batches(self._settled(decoded), self.model):
+                batch = rows.to_record_batch(ready.items, ready.predictions, bare)
+                tally = Tally(rows=batch.num_rows)
+                count(ready.items, tally)
+                self._report(tally, clock, progress)
+                yield batch
+        self.check_whole()
+
+    def parts(self, size: int, progress: Progress | None = None) -> Generator[Part, None, None]:
+        """Label all inputs: rows in order, so many inputs at a time, or a few more.
+
+        After `stop`, the last part has fewer.
+        """
+        clock = self._begin()
+        with self._decoded() as decoded:
+            maker, whole = self._maker(), Tally()
+            for item in self._settled(decoded):
+                if (tally := maker.add(item)) is not None:
+                    whole.add(tally)
+                    self._report(tally, clock, progress)
+                # Sizes count from the beginning: a run that was stopped goes on with the parts,
+                # and so the batches, that it would have had.
+                if (self._committed + maker.count) // size > self._committed // size:
+                    yield self._finished(maker, whole, clock, progress)
+                    maker, whole = self._maker(), Tally()
+            if maker.count:
+                yield self._finished(maker, whole, clock, progress)
+        self._count_inputs()
+
+    def stop(self) -> None:
+        """Take no further inputs; those in flight are finished. For any thread, and signals."""
+        self.is_stopped = True
+        self.inputs.stop()
+
+    def _begin(self) -> float:
+        if self.config.save_crops is not None:
+            make_crops_folder(self.config.save_crops)
+        self._committed = self.summary.done
+        return time.monotonic()
+
+    def _maker(self) -> PartMaker:
+        return PartMaker(self.model, self.schema, self.taken.previous)
+
+    def _finished(
+        self, maker: PartMaker, whole: Tally, clock: float, progress: Progress | None
+    ) -> Part:
+        """The part that a maker has collected."""
+        tally = maker.flush()
+        whole.add(tally)
+        self._report(tally, clock, progress)
+        self._committed += whole.inputs
+        return maker.part(whole)
+
+    def _settled(self, decoded: Iterable[Sample | Kept]) -> Iterator[Item]:
+        """What becomes of what was decoded, with duplicates and known contents found out."""
+        contents = Contents(
+            self.taken.previous,
+            skip_duplicates=self.config.skip_duplicates,
+            seen=self.taken.seen,
+        )
+        for item in decoded:
+            yield from contents.settle(item)
 
     @property
-    def _detection(self) -> dict[str, Any]:
-        """What decided which faces were found; nothing for crops."""
-        config = self.config
-        if config.faces == "crop":
-            return {}
-        return {
+    def decode_options(self) -> DecodeOptions:
+        """What the worker processes are told."""
+        known = self.taken.known
+        return DecodeOptions(
+            self.model.size_px,
+            self.config.max_pixels,
+            self.config.face_options,
+            self.config.save_crops,
+            None if known is None else str(known),
+            self.config.timeout_s,
+        )
+
+    def _decoded(self) -> OrderedMap[Source | Kept, Sample | Kept]:
+        options = self.decode_options
+        workers = self.config.workers or usable_cpus()
+        window, chunk = WAITING_BATCHES * self.config.batch_size, CHUNK_CROPS
+        if options.faces is not None:
+            window = max(WINDOW_PHOTOGRAPHS * workers, self.config.batch_size)
+            chunk = CHUNK_PHOTOGRAPHS
+        steps = self.taken.steps
+        return OrderedMap(
+            partial(decode_step, options=options),
+            self.inputs if steps is None else steps.over(self.inputs),
+            on_crash=partial(crashed, options=options),
+            timeout_s=options.timeout_s,
+            on_timeout=partial(timed_out, options=options),
+            prepare=partial(load_decoders, options),
+            workers=workers,
+            window=max(window, chunk),
+            chunk=chunk,
+            weight=_carried,
+            stop_items=self.inputs.stop,
+        )
+
+    def _report(self, tally: Tally, clock: float, progress: Progress | None) -> None:
+        """Bring the summary up to date, and show it."""
+        self.summary.add(tally)
+        self._count_inputs()
+        self.summary.remarks = self.model.remarks
+        self.summary.seconds = time.monotonic() - clock
+        if progress is not None and tally.inputs:
+            progress(self.summary)
+
+    def _count_inputs(self) -> None:
+        """What is known of the inputs by now: archives tell what is in them as they are read."""
+        steps = self.taken.steps
+        besides = self._besides + (0 if steps is None else steps.besides)
+        self.summary.inputs = self.inputs.total + besides
+        self.summary.is_total_known = self.inputs.is_total_known
+        self.summary.skipped = self.found.skipped + self.inputs.skipped
+
+    def check_whole(self) -> None:
+        """Rows account for every input. Raises AnnotateError where there was none."""
+        self._count_inputs()
+        if not self.summary.done:
+            raise no_images(self.config, self.summary.skipped)
+        if self.summary.done != self.summary.inputs:
+            raise RuntimeError(f"{self.summary.done} of {self.summary.inputs} inputs have rows")
+
+
+def attributes(config: RunConfig, model: Model) -> dict[str, Any]:
+    """What the rows of a run depend on, and who made them; JSON types only."""
+    found: dict[str, Any] = {
+        "annotate_version": __version__,
+        "schema_version": SCHEMA_VERSION,
+        "model": model.name,
+        "model_sha256": model.sha256,
+        "preprocessing_version": model.preprocessing_version,
+        "engine": model.engine,
+        "device": model.device,
+        "tta": model.tta,
+        "faces": config.faces,
+        "max_pixels": config.max_pixels,
+        "skip_duplicates": config.skip_duplicates,
+    }
+    if config.faces == "detect":  # what decided which faces were found
+        found |= {
             "detector": DETECTOR,
             "detect_size": config.detect_size,
             "min_face_px": config.min_face_px,
             "min_score": config.min_score,
             "max_faces": config.max_faces,
         }
-
-    def batches(self, progress: Progress | None = None) -> Generator[pa.RecordBatch, None, None]:
-        """Label all inputs: rows in plan order, a record batch at a time."""
-        started = time.monotonic()
-        bare = self.schema
-        if self.config.save_crops is not None:
-            make_crops_folder(self.config.save_crops)
-        inputs = self.inputs()
-        with self._decoded(inputs) as samples:
-            for done, predictions in predict_in_batches(samples, self.model):
-                batch = rows.to_record_batch(done, predictions, bare)
-                self._count(done, batch.num_rows)
-                self._count_inputs(inputs)
-                self.summary.seconds = time.monotonic() - started
-                yield batch
-                if progress is not None:
-                    progress(self.summary)
-        self._count_inputs(inputs)
-        self.summary.seconds = time.monotonic() - started
-        if not self.summary.done:
-            raise _no_images(self.config, self.summary.skipped)
-        if self.summary.done != self.summary.inputs:
-            raise RuntimeError(f"{self.summary.done} of {self.summary.inputs} inputs have rows")
-
-    @property
-    def decode_options(self) -> DecodeOptions:
-        """What the worker processes are told."""
-        return DecodeOptions(
-            self.model.size_px,
-            self.config.max_pixels,
-            self.config.face_options,
-            self.config.save_crops,
-        )
-
-    def inputs(self) -> Inputs:
-        """The inputs of the plan as a stream, archives expanded."""
-        return Inputs(self.found.plan, _scan_options(self.config), _is_unread)
-
-    def _decoded(self, inputs: Inputs) -> OrderedMap[Source, Sample]:
-        options = self.decode_options
-        workers = self.config.workers or usable_cpus()
-        window, chunk = WINDOW_BATCHES * self.config.batch_size, CHUNK_CROPS
-        if options.faces is not None:
-            window = max(WINDOW_PHOTOGRAPHS * workers, self.config.batch_size)
-            chunk = CHUNK_PHOTOGRAPHS
-        return OrderedMap(
-            partial(decode_source, options=options),
-            inputs,
-            on_crash=partial(crashed, options=options),
-            workers=workers,
-            window=max(window, chunk),
-            chunk=chunk,
-            weight=lambda source: len(source.data or b""),
-            stop_items=inputs.stop,
-        )
-
-    def _count_inputs(self, inputs: Inputs) -> None:
-        """What is known of the inputs by now: archives tell what is in them as they are read."""
-        self.summary.inputs, self.summary.is_total_known = inputs.total, inputs.is_total_known
-        self.summary.skipped = self.found.skipped + inputs.skipped
-
-    def _count(self, samples: list[Sample], row_count: int) -> None:
-        self.summary.rows += row_count
-        for sample in samples:
-            status = Status.OK if sample.faces else Status.NO_FACE
-            if sample.failure is not None:
-                status = sample.failure.status
-            self.summary.by_status[str(status)] += 1
-            if status is Status.UNSUPPORTED:
-                suffix = os.path.splitext(sample.source.path)[1].lower()
-                self.summary.unsupported[suffix] += 1
+    return found
 
 
 def prepare(config: RunConfig, *, model: Model | None = None) -> Run:
@@ -263,6 +274,12 @@ def prepare(config: RunConfig, *, model: Model | None = None) -> Run:
     Raises AnnotateError where there is nothing to label, the model or the detector cannot be
     loaded, or a loaded model is not as the config says.
     """
+    check(config, model)
+    return Run(config, find_inputs(config), ready_model(config, model))
+
+
+def check(config: RunConfig, model: Model | None = None) -> None:
+    """Raise AnnotateError where a config cannot be followed, whatever the SOURCEs hold."""
     if not config.sources and config.table is None:
         raise AnnotateError("no SOURCE: expected folders, files, archives, patterns or a table")
     if model is not None and config.tta and not model.tta:
@@ -271,65 +288,56 @@ def prepare(config: RunConfig, *, model: Model | None = None) -> Run:
             " load_model(..., tta=True), or the model's name"
         )
     if config.save_crops is not None:
-        check_crops_folder(config.save_crops, config.sources, Selection(_scan_options(config)))
-    found = scan(config.sources, _scan_options(config))
+        check_crops_folder(config.save_crops, config.sources, Selection(config.scan_options))
+
+
+def find_inputs(config: RunConfig) -> Scan:
+    """Scan the SOURCEs. Raises AnnotateError where there is nothing to label."""
+    found = scan(config.sources, config.scan_options)
     if not found.plan:
-        raise _no_images(config, found.skipped)
+        raise no_images(config, found.skipped)
+    return found
+
+
+def ready_model(config: RunConfig, model: Model | None = None) -> Model:
+    """The model of a config, loaded, or the one that is; and the detector is checked.
+
+    Raises AnnotateError.
+    """
     if config.faces == "detect":
         # Loaded here, because runs on crops do without.
         from annotate.face_networks import check_weights
 
         check_weights()
-    if model is None:
-        model = load_model(
-            config.model,
-            engine=config.engine,
-            device=config.device,
-            batch_size=config.batch_size,
-            tta=config.tta,
-        )
-    run = Run(config, found, model)
-    run.summary.inputs, run.summary.skipped = run.inputs().total, found.skipped
-    return run
-
-
-def _scan_options(config: RunConfig) -> ScanOptions:
-    return ScanOptions(
-        suffixes=SUFFIXES | UNSUPPORTED_SUFFIXES,
-        exclude=config.exclude,
-        default_excludes=config.default_excludes,
-        follow_links=config.follow_links,
-        limit=config.limit,
-        null_separated=config.null_separated,
-        table=config.table,
-        column=config.column,
+    if model is not None:
+        return model
+    return load_model(
+        config.model,
+        engine=config.engine,
+        device=config.device,
+        batch_size=config.batch_size,
+        tta=config.tta,
     )
 
 
-def _is_unread(suffix: str) -> bool:
-    """Whether members of archives with this suffix need not be read."""
-    return suffix in UNSUPPORTED_SUFFIXES
+def _is_unread(member: Source, is_kept: Callable[[Source], bool] | None) -> bool:
+    """Whether the bytes of an archive's member are not needed."""
+    is_known = is_kept is not None and is_kept(member)
+    return is_known or is_unsupported(member.path)
 
 
-def _no_images(config: RunConfig, skipped: Counter[str]) -> AnnotateError:
+def _carried(step: Source | Kept) -> int:
+    """Bytes that come with a step."""
+    return 0 if isinstance(step, Kept) else len(step.data or b"")
+
+
+def no_images(config: RunConfig, skipped: Counter[str]) -> AnnotateError:
+    """The error of a run that has nothing to label."""
     named = [*config.sources, *([] if config.table is None else [config.table])]
     passed = ", ".join(f"{why} {n:,}" for why, n in skipped.most_common())
     return AnnotateError(
         f"no images in {', '.join(named)}" + (f" (passed over: {passed})" * bool(passed))
     )
-
-
-def write(
-    run: Run, target: str, *, overwrite: bool = False, progress: Progress | None = None
-) -> Summary:
-    """Label all inputs of a run into OUT. Raises AnnotateError."""
-    with (
-        open_output(target, run.schema, overwrite=overwrite) as writer,
-        contextlib.closing(run.batches(progress)) as batches,
-    ):
-        for batch in batches:
-            writer.write(batch)
-    return run.summary
 
 
 def run_table(
@@ -339,50 +347,3 @@ def run_table(
     run = prepare(config, model=model)
     table = pa.Table.from_batches(run.batches(progress), run.schema).unify_dictionaries()
     return RunResult(table, run.summary, run.model)
-
-
-def predict_in_batches(
-    samples: Iterable[Sample], model: Model
-) -> Generator[tuple[list[Sample], Predictions | None], None, None]:
-    """Run the model over the faces of samples in full batches, however they fall on samples.
-
-    Yields (samples that are done, in order; the predictions of all their faces, or None).
-    Samples without faces wait for those before them, so the order of the inputs stays.
-    """
-    waiting: deque[Sample] = deque()
-    pixels: list[Pixels] = []
-    pending = 0
-    ready: list[Predictions] = []
-    for sample in samples:
-        waiting.append(sample)
-        pixels.append(sample.pixels)
-        pending += len(sample.faces)
-        if pending >= model.batch_size or len(waiting) >= WINDOW_BATCHES * model.batch_size:
-            whole = pending - pending % model.batch_size or pending
-            faces = np.concatenate(pixels)
-            if whole:
-                ready.append(model.predict(faces[:whole]))
-            # A copy, so that the batch's pixels are not kept alive by its rest.
-            pixels, pending = [faces[whole:].copy()], pending - whole
-            yield _done(waiting, ready)
-    if pending:
-        ready.append(model.predict(np.concatenate(pixels)))
-    if waiting:
-        yield _done(waiting, ready)
-
-
-def _done(
-    waiting: deque[Sample], ready: list[Predictions]
-) -> tuple[list[Sample], Predictions | None]:
-    """Take the samples whose faces are all predicted off the front of `waiting` and `ready`."""
-    known = sum(len(part) for part in ready)
-    done: list[Sample] = []
-    used = 0
-    while waiting and used + len(waiting[0].faces) <= known:
-        used += len(waiting[0].faces)
-        done.append(waiting.popleft())
-    if not ready:
-        return done, None
-    together = Predictions.concatenate(ready)
-    ready[:] = [together.part(used, known)] if used < known else []
-    return done, together.part(0, used) if used else None

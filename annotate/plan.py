@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, overload
 
 from annotate.names import escape, escape_path, posix
@@ -38,20 +39,36 @@ class Found(NamedTuple):
         return os.path.join(self.root, self.path)
 
 
+@dataclass
+class PlanArrays:
+    """What a plan consists of. For N items: ends, of each path in `paths`; root_of, an index into
+    root_names; sizes, bytes, and times, ns since 1970, -1 and 0 where they are not known.
+    failures, wanted: of the items that have any, by item.
+    """
+
+    paths: bytearray = field(default_factory=bytearray)
+    ends: array[int] = field(default_factory=lambda: array("Q"))
+    root_names: list[bytes] = field(default_factory=list)
+    root_of: array[int] = field(default_factory=lambda: array("I"))
+    sizes: array[int] = field(default_factory=lambda: array("q"))
+    times: array[int] = field(default_factory=lambda: array("q"))
+    failures: dict[int, Failure] = field(default_factory=dict)
+    wanted: dict[int, dict[bytes, None] | None] = field(default_factory=dict)
+
+
 class Plan(Sequence[Source]):
     """The items of a run. `files`: how many are inputs, and not archives of unknown content."""
 
-    def __init__(self) -> None:
-        self.files = 0
-        self._roots: dict[bytes, int] = {}
-        self._root_names: list[bytes] = []
-        self._failures: dict[int, Failure] = {}
-        self._wanted: dict[int, dict[bytes, None] | None] = {}
-        self._paths = bytearray()
-        self._ends = array("Q")
-        self._root_of = array("L")
-        self._sizes = array("q")
-        self._times = array("q")
+    def __init__(self, arrays: PlanArrays | None = None) -> None:
+        """arrays: of a plan that was made before; this one takes them over."""
+        self.arrays = arrays = arrays or PlanArrays()
+        self._paths, self._ends = arrays.paths, arrays.ends
+        self._root_names, self._root_of = arrays.root_names, arrays.root_of
+        self._sizes, self._times = arrays.sizes, arrays.times
+        self._failures, self._wanted = arrays.failures, arrays.wanted
+        self._roots = {root: number for number, root in enumerate(arrays.root_names)}
+        members = sum(len(names) for names in arrays.wanted.values() if names is not None)
+        self.files = len(arrays.ends) - len(arrays.wanted) + members
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -81,10 +98,27 @@ class Plan(Sequence[Source]):
             is_archive=key in self._wanted,
         )
 
+    def location(self, key: int) -> bytes:
+        """The path that opens an item."""
+        start = self._ends[key - 1] if key else 0
+        path = bytes(self._paths[start : self._ends[key]])
+        return os.path.join(self._root_names[self._root_of[key]], path)
+
+    def is_archive(self, key: int) -> bool:
+        """Whether an item stands for the members of an archive."""
+        return key in self._wanted
+
     @property
     def archives(self) -> int:
         """How many items are archives of which everything is wanted, however much that is."""
-        return sum(wanted is None for wanted in self._wanted.values())
+        return self.ahead(0)[1]
+
+    def ahead(self, item: int) -> tuple[int, int]:
+        """From an item on: inputs that are no archives of unknown content, and such archives."""
+        later = [wanted for key, wanted in self._wanted.items() if key >= item]
+        unknown = sum(wanted is None for wanted in later)
+        members = sum(len(wanted) for wanted in later if wanted is not None)
+        return len(self) - item - len(later) + members, unknown
 
     def wanted(self, key: int) -> Mapping[bytes, None] | None:
         """Names of the members that are wanted of an archive; None where all are."""

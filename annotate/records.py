@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +93,13 @@ FLAGS = ("small_face", "blurred", "grayscale", "edge", "uncertain")
 """The remarks that `flags` can hold, in the order in which they are written."""
 
 
+class Cursor(NamedTuple):
+    """A place between two inputs of a plan: items that are done, and members of the next one."""
+
+    item: int = 0
+    members: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One input of the plan.
@@ -102,7 +109,8 @@ class Source:
     its archive. size_bytes, modified_ns: as the scan saw it, None where it could not (nanoseconds
     since 1970, UTC). failure: why it cannot be opened, if that is known. data: the bytes of an
     archive's member; None where they are to be read at `location`. is_archive: an item of the
-    plan that stands for its members; no worker ever sees it.
+    plan that stands for its members; no worker ever sees it. place: a member's number among
+    those of its archive that are inputs; None for a file.
     """
 
     key: int
@@ -114,6 +122,30 @@ class Source:
     failure: Failure | None = None
     data: bytes | None = field(default=None, repr=False)
     is_archive: bool = False
+    place: int | None = None
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place behind it."""
+        return Cursor(self.key + 1) if self.place is None else Cursor(self.key, self.place + 1)
+
+
+class Kept(NamedTuple):
+    """Inputs of an earlier output whose rows stay as they are, `start` to `stop` - 1 of them.
+
+    cursor: the place in the plan that is reached with them. is_beside: the plan does not have
+    them.
+    """
+
+    start: int
+    stop: int
+    cursor: Cursor
+    is_beside: bool = False
+
+    @property
+    def inputs(self) -> int:
+        """How many they are."""
+        return self.stop - self.start
 
 
 def modified_ns(status: os.stat_result) -> int:
@@ -169,6 +201,7 @@ class Sample:
     """An input after decoding: its faces and their pixels, or a failure.
 
     pixels: uint8 (F, S, S, 3) RGB, one crop a face, left to right; F is 0 on a failure.
+    is_known: the bytes are those of an input whose rows are known; F is 0, nothing was decoded.
     """
 
     source: Source
@@ -176,6 +209,7 @@ class Sample:
     faces: tuple[Face, ...]
     pixels: npt.NDArray[np.uint8]
     failure: Failure | None = None
+    is_known: bool = False
 
     def __post_init__(self) -> None:
         if self.source.data is not None:

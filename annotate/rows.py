@@ -136,7 +136,7 @@ def _file_values(sample: Sample) -> dict[str, Any]:
         "height": facts.height,
         "captured_at": facts.captured_at,
         "status": str(failure.status if failure is not None else status),
-        "error": failure.error if failure is not None else None,
+        "error": (failure.error or None) if failure is not None else None,
         "face_count": count,
     }
 

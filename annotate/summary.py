@@ -9,11 +9,37 @@ from annotate.records import Status
 
 
 @dataclass
+class Tally:
+    """What some inputs came to. inputs: by status; unsupported: by suffix; rows: of them all.
+
+    of_plan: those of them that the plan has.
+    """
+
+    of_plan: int = 0
+    rows: int = 0
+    by_status: Counter[str] = field(default_factory=Counter)
+    unsupported: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs they were."""
+        return sum(self.by_status.values())
+
+    def add(self, other: Tally) -> None:
+        """Count others too."""
+        self.of_plan += other.of_plan
+        self.rows += other.rows
+        self.by_status.update(other.by_status)
+        self.unsupported.update(other.unsupported)
+
+
+@dataclass
 class Summary:
     """What a run did. inputs: those known so far; archives tell what is in them as they are read,
     and is_total_known says whether there may be more.
     by_status: inputs by status, sums to `inputs` once the run is complete. rows: faces and inputs
-    without one. skipped: entries of folders, archives and lists by reason.
+    without one. skipped: entries of folders, archives and lists by reason. remarks: those of the
+    model, which are said when they come up. already: inputs that an earlier process did.
     """
 
     inputs: int = 0
@@ -23,6 +49,24 @@ class Summary:
     skipped: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     unsupported: Counter[str] = field(default_factory=Counter)
+    remarks: tuple[str, ...] = ()
+    already: int = 0
+
+    def take_up(self, tally: Tally) -> None:
+        """Count what an earlier process did."""
+        self.add(tally)
+        self.already = self.done
+
+    def add(self, tally: Tally) -> None:
+        """Count inputs that have their rows now."""
+        self.rows += tally.rows
+        self.by_status.update(tally.by_status)
+        self.unsupported.update(tally.unsupported)
+
+    @property
+    def rate(self) -> float:
+        """Inputs a second, of this process."""
+        return (self.done - self.already) / max(self.seconds, 1e-9)
 
     @property
     def done(self) -> int:
@@ -41,10 +85,10 @@ class Summary:
 
     def render(self) -> str:
         """The summary for a terminal, without a final newline."""
-        rate = self.done / self.seconds if self.seconds else 0.0
+        before = f", {self.already:,} of them before," if self.already else ""
         lines = [
             f"{_count(self.done, 'input')}, {_count(self.rows, 'row')}"
-            f" in {self.seconds:.1f} s ({rate:,.0f} inputs/s)"
+            f"{before} in {self.seconds:.1f} s ({self.rate:,.0f} inputs/s)"
         ]
         order = [str(status) for status in Status]
         for status in sorted(self.by_status, key=order.index):

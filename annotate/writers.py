@@ -14,14 +14,15 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, BinaryIO, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from annotate import durable
 from annotate.errors import AnnotateError
 from annotate.records import COLUMNS
 
@@ -71,6 +72,21 @@ def open_output(target: str, described: pa.Schema, *, overwrite: bool = False) -
 
 
 def check_target(target: str, *, overwrite: bool) -> str:
+    """As output_kind, and the target is not there yet, unless `overwrite`. Raises AnnotateError."""
+    kind = output_kind(target)
+    if kind != "stdout" and not overwrite and is_output(target):
+        raise AnnotateError(f"{target} exists: pass --overwrite to replace it, or another -o")
+    return kind
+
+
+def is_output(target: str) -> bool:
+    """Whether there is something at a target: an empty folder is nothing."""
+    path = Path(target)
+    with explained(target):
+        return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+
+
+def output_kind(target: str) -> str:
     """The format of a target: "parquet", "csv", "jsonl", "folder" or "stdout".
 
     Raises AnnotateError where it cannot be written, so that no work is done in vain.
@@ -85,14 +101,28 @@ def check_target(target: str, *, overwrite: bool) -> str:
         raise AnnotateError(f"cannot write {target}: expected {known}, a folder, or - for stdout")
     if not path.parent.is_dir():
         raise AnnotateError(f"cannot write {target}: there is no folder {path.parent}")
-    with _explained(target):
+    with explained(target):
         is_foreign = path.is_dir() and not _is_our_folder(path)
-        is_empty_folder = path.is_dir() and not any(path.iterdir())
     if is_foreign:
         raise AnnotateError(f"cannot write {target}: the folder holds other files than a data set")
-    if path.exists() and not overwrite and not is_empty_folder:
-        raise AnnotateError(f"{target} exists: pass --overwrite to replace it, or another -o")
     return "folder" if path.is_dir() else SUFFIXES.get(path.suffix.lower(), "folder")
+
+
+def write_batches(
+    kind: str, file: BinaryIO, described: pa.Schema, batches: Iterable[pa.RecordBatch]
+) -> None:
+    """Write rows to an open file. kind: "parquet", "csv" or "jsonl". Raises OSError."""
+    if kind == "parquet":
+        writer: Writer = _ParquetWriter(file, described)
+        text = None
+    else:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = _CsvWriter(text) if kind == "csv" else _JsonLinesWriter(text)
+    for batch in batches:
+        writer.write(batch)
+    writer.commit()
+    if text is not None:
+        text.detach()  # the file is closed by whoever opened it
 
 
 def _is_our_folder(path: Path) -> bool:
@@ -105,7 +135,7 @@ def _is_our_folder(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _explained(target: str) -> Iterator[None]:
+def explained(target: str) -> Iterator[None]:
     """Say which output could not be written: the disk is full, or it may not be written."""
     try:
         yield
@@ -123,7 +153,7 @@ class _FileOutput:
         self._work = self._target.parent / f".{self._target.name}.annotate"
         self._temporary = self._work / self._target.name
         self._file: IO[str] | None = None
-        with _explained(target):
+        with explained(target):
             # What lies there is of a run that was killed before it could commit.
             shutil.rmtree(self._work, ignore_errors=True)
             self._work.mkdir()
@@ -139,20 +169,20 @@ class _FileOutput:
         return _CsvWriter(self._file) if kind == "csv" else _JsonLinesWriter(self._file)
 
     def write(self, batch: pa.RecordBatch) -> None:
-        with _explained(str(self._target)):
+        with explained(str(self._target)):
             self._writer.write(batch)
 
     def commit(self) -> None:
-        with _explained(str(self._target)):
+        with explained(str(self._target)):
             self._writer.commit()
             if self._file is not None:
                 self._file.close()
-            _flush_to_disk(self._temporary)
+            durable.flush_tree(self._temporary)
             if self._target.is_dir():  # which no rename replaces
                 os.replace(self._target, self._work / "replaced")
             os.replace(self._temporary, self._target)
             shutil.rmtree(self._work, ignore_errors=True)
-            _flush_folder(self._target.parent)
+            durable.flush_folder(self._target.parent)
 
     def abort(self) -> None:
         with contextlib.suppress(Exception):
@@ -166,11 +196,11 @@ class _FileOutput:
 class _ParquetWriter:
     """One Parquet file, in row groups of ROW_GROUP_ROWS."""
 
-    def __init__(self, path: Path, described: pa.Schema) -> None:
+    def __init__(self, where: Path | BinaryIO, described: pa.Schema) -> None:
         self._schema = described
         self._pending: list[pa.RecordBatch] = []
         self._rows = 0
-        self._writer = pq.ParquetWriter(path, described, compression="zstd")
+        self._writer = pq.ParquetWriter(where, described, compression="zstd")
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._pending.append(batch)
@@ -325,24 +355,6 @@ def _json_values(column: pa.Array) -> list[Any]:
     if pa.types.is_integer(column.type):
         return list(column.to_pylist())
     return _texts(column)
-
-
-def _flush_to_disk(path: Path) -> None:
-    """Fsync a file, or the files of a folder and the folder."""
-    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-        with file.open("rb+") as handle:
-            os.fsync(handle.fileno())
-    if path.is_dir():
-        _flush_folder(path)
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def write_parquet(table: pa.Table, path: str | os.PathLike[str]) -> None:

@@ -13,7 +13,9 @@ import pytest
 
 import annotate
 from annotate import AnnotateError, Model
+from annotate.labelling import write
 from annotate.records import COLUMNS
+from annotate.run_config import RunConfig
 from tests.conftest import FAKE_SIZE_PX, ROOT, draw
 
 
@@ -27,14 +29,11 @@ def test_run_gives_the_rows_as_a_frame(faces: Path, fake_model: Model, tmp_path:
     assert frame.attrs["model"] == "fake"
     assert str(frame["gender"].dtype) == "category"
     assert frame.groupby("gender", observed=True)["age"].describe().loc["male", "count"] == 7
-    from annotate.pipeline import RunConfig, prepare, write
-
-    write(
-        prepare(RunConfig((str(faces),), faces="crop"), model=fake_model),
-        str(tmp_path / "x.parquet"),
-    )
-    pd.testing.assert_frame_equal(annotate.read(tmp_path / "x.parquet"), frame)
-    assert annotate.read(tmp_path / "x.parquet").attrs == frame.attrs
+    write(RunConfig((str(faces),), faces="crop"), str(tmp_path / "x.parquet"), model=fake_model)
+    written = annotate.read(tmp_path / "x.parquet")
+    pd.testing.assert_frame_equal(written, frame)
+    assert written.attrs.pop("inputs")["items"] == 20
+    assert written.attrs == frame.attrs
 
 
 def test_sources_may_be_several_and_of_any_kind(faces: Path, fake_model_folder: Path) -> None:

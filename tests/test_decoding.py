@@ -7,17 +7,20 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from annotate import decoding
-from annotate.decoding import DecodeOptions, crashed, decode_source
+from annotate.decoding import DecodeOptions, crashed, decode_source, timed_out
 from annotate.records import Failure, Sample, Source, Status
 from annotate.scan import scan
 from annotate.selection import ScanOptions
 from tests.conftest import draw
+from tests.pictures import skip_if_absent
 
 OPTIONS = DecodeOptions(size_px=16)
 
@@ -198,12 +201,35 @@ def test_a_freak_modification_time_is_held_to_64_bits(
     assert decode_source(source, OPTIONS).facts.modified_ns == 2**63 - 1
 
 
-def test_the_sample_of_a_crash_keeps_what_the_scan_knows(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("make", "status", "error"),
+    [
+        (crashed, Status.CRASHED, "the process that decoded this file ended unexpectedly"),
+        (timed_out, Status.TIMEOUT, "not decoded within 2.5 s"),
+    ],
+)
+def test_the_sample_of_a_lost_process_keeps_what_the_scan_knows(
+    tmp_path: Path, make: Callable[..., Sample], status: Status, error: str
+) -> None:
     source = source_of(draw(tmp_path / "a.png", (1, 2, 3)))
-    sample = crashed(source, OPTIONS)
-    assert status_of(sample) is Status.CRASHED
+    sample = make(source, replace(OPTIONS, timeout_s=2.5))
+    assert status_of(sample) is status
+    assert sample.failure == Failure(status, error)
     assert sample.facts.size_bytes == source.size_bytes
     assert sample.pixels.shape == (0, 16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "error"),
+    [(120.0, "not decoded within 120 s"), (0.25, "not decoded within 0.25 s")],
+)
+def test_a_time_limit_is_said_without_needless_digits(
+    tmp_path: Path, timeout_s: float, error: str
+) -> None:
+    source = source_of(draw(tmp_path / "a.png", (1, 2, 3)))
+    sample = timed_out(source, replace(OPTIONS, timeout_s=timeout_s))
+    assert isinstance(sample, Sample)
+    assert sample.failure == Failure(Status.TIMEOUT, error)
 
 
 def test_a_worker_that_decodes_crops_loads_nothing_heavy(tmp_path: Path) -> None:
@@ -221,3 +247,29 @@ print(len(sample.faces), heavy & set(sys.modules))
     draw(tmp_path / "a.png", (200, 90, 40))
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert done.stdout == "1 set()\n"
+
+
+def test_no_input_waits_for_a_decoder_to_load(tmp_path: Path) -> None:
+    """Of no format that is read; and none is loaded that may not run."""
+    for kind in ("WEBP", "AVIF", "JPEG2000"):
+        skip_if_absent(kind)
+    for suffix in ("jpg", "png", "webp", "tif", "bmp", "gif", "avif", "jp2"):
+        draw(tmp_path / f"a.{suffix}", (200, 90, 40))
+    (tmp_path / "a.mpo").write_bytes(b"no picture")
+    program = """
+import sys
+from annotate.decoding import DecodeOptions, decode_source, load_decoders
+from annotate.scan import scan
+from annotate.selection import ScanOptions
+sources = list(scan([sys.argv[1]], ScanOptions(suffixes=frozenset(sys.argv[2:]))).plan)
+options = DecodeOptions(16)
+load_decoders(options)
+before = set(sys.modules)
+samples = [decode_source(source, options) for source in sources]
+print(sum(len(sample.faces) for sample in samples), set(sys.modules) - before)
+print({"PIL.EpsImagePlugin", "PIL.PdfImagePlugin", "PIL.FitsImagePlugin"} & set(sys.modules))
+"""
+    suffixes = [path.suffix for path in tmp_path.iterdir()]
+    arguments = [sys.executable, "-c", program, str(tmp_path), *suffixes]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout == "8 set()\nset()\n"

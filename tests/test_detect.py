@@ -20,8 +20,9 @@ from annotate.errors import AnnotateError
 from annotate.estimate import estimate
 from annotate.face_options import DETECTOR, MIN_SCORE
 from annotate.model import Model, load_model
-from annotate.pipeline import RunConfig, prepare, run_table
+from annotate.pipeline import prepare, run_table
 from annotate.records import Sample, Source
+from annotate.run_config import RunConfig
 from tests.kinds import make_kinds
 from tests.pictures import ORIENTATIONS
 from tests.test_cascade import portraits

@@ -17,10 +17,12 @@ import pytest
 from PIL import Image
 
 from annotate import AnnotateError, EvaluationReport, Model, evaluate
+from annotate.labelling import write
 from annotate.labels import Fault, Label, LabelSet
 from annotate.model import load_model
-from annotate.pipeline import RunConfig, run_table
+from annotate.pipeline import run_table
 from annotate.records import COLUMNS
+from annotate.run_config import RunConfig
 from annotate.scoring import REPORT_FIELDS, Scores, score
 from annotate.writers import write_parquet
 from tests.hand_made import face_at, guess, table_of
@@ -203,12 +205,8 @@ def test_given_predictions_are_found_by_content_then_by_path(
 def test_given_predictions_give_the_figures_of_a_run(
     folder: Path, tmp_path: Path, fake_model: Model, suffix: str
 ) -> None:
-    from annotate.pipeline import prepare, write
-
     output = tmp_path / f"out{suffix}"
-    write(
-        prepare(RunConfig((str(folder),), faces="crop", workers=1), model=fake_model), str(output)
-    )
+    write(RunConfig((str(folder),), faces="crop", workers=1), str(output), model=fake_model)
     ran = evaluate(folder, model=fake_model, workers=1).to_dict()
     took = evaluate(folder, predictions=output, model=fake_model).to_dict()
     for key in ("age", "gender", "slices", "labels", "faults", "duplicate_content"):

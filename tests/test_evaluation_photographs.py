@@ -14,7 +14,8 @@ from PIL import Image
 
 from annotate import AnnotateError, Model, evaluate
 from annotate.face_options import DETECTOR
-from annotate.pipeline import RunConfig, prepare, write
+from annotate.labelling import write
+from annotate.run_config import RunConfig
 
 skimage_data = pytest.importorskip("skimage.data")
 
@@ -105,7 +106,7 @@ def test_given_faces_give_the_figures_of_a_run(
     photographs: Path, tmp_path: Path, fake_model: Model, suffix: str
 ) -> None:
     output = tmp_path / f"out{suffix}"
-    write(prepare(RunConfig((str(photographs),), workers=1), model=fake_model), str(output))
+    write(RunConfig((str(photographs),), workers=1), str(output), model=fake_model)
     ran = evaluate(photographs, faces="detect", model=fake_model, workers=1)
     took = evaluate(photographs, predictions=output, model=fake_model)
     assert took.joined == {"by_sha256": 3, "by_path": 0}

@@ -19,10 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annotate import AnnotateError, Model, read
+from annotate.batching import predict_in_batches
+from annotate.labelling import write
 from annotate.model import load_model
 from annotate.names import resolve
-from annotate.pipeline import RunConfig, predict_in_batches, prepare, run_table, write
+from annotate.pipeline import prepare, run_table
 from annotate.records import Face, Facts, Failure, Predictions, Sample, Source, Status
+from annotate.run_config import RunConfig
 from tests.conftest import FAKE_SIZE_PX, ROOT, draw
 
 
@@ -150,9 +153,7 @@ def test_the_same_run_gives_the_same_bytes_and_leaves_inputs_alone(
     for run in ("one", "two"):
         (tmp_path / run).mkdir()
         target = tmp_path / run / name
-        write(
-            prepare(RunConfig((str(mess),), faces="crop", workers=2), model=fake_model), str(target)
-        )
+        write(RunConfig((str(mess),), faces="crop", workers=2), str(target), model=fake_model)
         outputs.append(target.read_bytes())
     assert outputs[0] == outputs[1]
     assert state() == before
@@ -165,8 +166,7 @@ def test_outputs_of_all_formats_are_equal_and_say_what_made_them(
 
     frames = []
     for name in ("x.parquet", "x.csv", "x.jsonl", "folder"):
-        run = prepare(RunConfig((str(mess),), faces="crop"), model=fake_model)
-        write(run, str(tmp_path / name))
+        write(RunConfig((str(mess),), faces="crop"), str(tmp_path / name), model=fake_model)
         frames.append(read(tmp_path / name))
     for frame in frames[1:]:
         pd.testing.assert_frame_equal(frame, frames[0], check_categorical=False)
@@ -300,10 +300,11 @@ def test_faceless_inputs_do_not_pile_up(models: dict[int, Model]) -> None:
 
 MEASURED = """
 import resource, sys
-from annotate.pipeline import RunConfig, prepare, write
-run = prepare(RunConfig((sys.argv[1],), faces="crop", model=sys.argv[2], workers=2))
-write(run, sys.argv[3])
-assert run.summary.done == int(sys.argv[4]), run.summary
+from annotate.labelling import write
+from annotate.run_config import RunConfig
+config = RunConfig((sys.argv[1],), faces="crop", model=sys.argv[2], workers=2)
+summary = write(config, sys.argv[3])
+assert summary.done == int(sys.argv[4]), summary
 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
     if who == resource.RUSAGE_CHILDREN:
         from joblib.externals.loky import get_reusable_executor

@@ -11,7 +11,8 @@ import pytest
 
 from annotate import Model
 from annotate.cli.progress import Progress
-from annotate.pipeline import RunConfig, prepare
+from annotate.pipeline import prepare
+from annotate.run_config import RunConfig
 from annotate.summary import Summary
 from tests.conftest import draw
 from tests.packing import make_tar, make_zip
@@ -72,6 +73,35 @@ def test_a_bar_has_an_end_only_once_it_is_known(monkeypatch: pytest.MonkeyPatch)
             assert f"{done} images" in drawn or f"{done}/40" in drawn
 
 
+GPU = "the machine seems to have a GPU, but it is not used: no driver"
+MEMORY = "out of memory with batches of 64 faces: going on with {}"
+
+
+def test_what_is_remarkable_is_said_when_it_comes_up_and_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Progress(9, remarks_said=1) as progress:
+        said = []
+        for size in (None, 32, 32, 16):
+            remarks = (GPU,) if size is None else (GPU, MEMORY.format(size))
+            progress(Summary(inputs=9, remarks=remarks))
+            said.append(capsys.readouterr().err)
+    assert said == ["", MEMORY.format(32) + "\n", "", ""]
+
+
+def test_what_is_remarkable_is_said_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Progress(9) as progress:
+        for done in (3, 6):
+            progress(Summary(inputs=9, by_status=Counter(ok=done), remarks=(GPU,)))
+        progress._bar.refresh()
+        drawn = terminal.getvalue()
+    assert drawn.count(GPU) == 1
+    assert "\r" + GPU + "\n" in drawn
+    assert "6/9" in drawn.rpartition("\r")[2]
+
+
 def test_the_total_is_known_once_every_archive_was_opened(
     tmp_path: Path, fake_model: Model
 ) -> None:
@@ -82,7 +112,7 @@ def test_the_total_is_known_once_every_archive_was_opened(
 
     def known(*sources: str | Path, **options: int) -> list[bool]:
         names = tuple(map(str, sources))
-        inputs = prepare(RunConfig(names, faces="crop", **options), model=fake_model).inputs()  # type: ignore[arg-type]
+        inputs = prepare(RunConfig(names, faces="crop", **options), model=fake_model).inputs  # type: ignore[arg-type]
         said = [inputs.is_total_known]
         for _ in inputs:
             said.append(inputs.is_total_known)

@@ -12,7 +12,8 @@ import pytest
 import annotate
 from annotate import Model, resolve
 from annotate.cli import main
-from annotate.pipeline import RunConfig, run_table
+from annotate.pipeline import run_table
+from annotate.run_config import RunConfig
 from tests.whole_runs import Invoke, invoker, label, make_photos, pack, said
 
 

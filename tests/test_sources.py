@@ -18,7 +18,9 @@ import pytest
 import annotate
 from annotate import AnnotateError, Model, open_input, read, resolve
 from annotate.estimate import estimate
-from annotate.pipeline import RunConfig, prepare, run_table, write
+from annotate.labelling import OutputOptions, write
+from annotate.pipeline import prepare, run_table
+from annotate.run_config import RunConfig
 from tests.conftest import ROOT, draw
 from tests.trees import NAMES, POSIX
 from tests.whole_runs import Invoke, Rows, invoker, label, make_photos, pack, png, said
@@ -151,7 +153,7 @@ def test_any_name_comes_back_to_its_file_or_member(
         path.write_bytes(png(number))
     source = folder if kind == "folder" else pack(folder, tmp_path / kind, names)
     config = RunConfig((str(source),), faces="crop")
-    write(prepare(config, model=fake_model), str(tmp_path / "out.parquet"))
+    write(config, str(tmp_path / "out.parquet"), model=fake_model)
     rows = read(tmp_path / "out.parquet")
     assert len(rows) == len(names)
     expected = {hashlib.sha256(png(number)).hexdigest() for number in range(len(names))}
@@ -169,7 +171,7 @@ def test_any_name_comes_back_to_its_file_or_member(
     assert len(again) == len(names)
     # The output as a table: the very same rows.
     for name in ("out.parquet", "out.csv", "out.jsonl"):
-        write(prepare(config, model=fake_model), str(tmp_path / name), overwrite=True)
+        write(config, str(tmp_path / name), OutputOptions(overwrite=True), model=fake_model)
         table, _ = label(table=str(tmp_path / name), model=fake_model)
         assert table == run_table(config, model=fake_model).table.to_pylist()
 
@@ -235,9 +237,9 @@ def test_archives_without_images(photos: Path, fake_model: Model, tmp_path: Path
     assert len(rows) == 6
     assert summary.skipped["not an image"] == 2
     target = tmp_path / "out.parquet"
-    run = prepare(RunConfig(tuple(map(str, empty)), faces="crop"), model=fake_model)
+    nothing = RunConfig(tuple(map(str, empty)), faces="crop")
     with pytest.raises(AnnotateError, match=r"no images in .*zip, .*tgz \(passed over: not an"):
-        write(run, str(target))
+        write(nothing, str(target), model=fake_model)
     assert not target.exists()
     assert not list(tmp_path.glob(".out*"))
 

@@ -17,7 +17,8 @@ from PIL import Image
 
 from annotate import Model
 from annotate.cli import main
-from annotate.pipeline import RunConfig, run_table
+from annotate.pipeline import run_table
+from annotate.run_config import RunConfig
 from annotate.summary import Summary
 from annotate.writers import restore
 from tests.conftest import draw

@@ -112,15 +112,16 @@ BASE = Preset(
     # time of each step, because these layers have the most pixels.
     frozen_up_to="stage2_block2_add",
     photographs=True,
-    size_px=112,
-    kept_px=120,
-    sizes=((1, 96), (9, 112)),
-    epochs=12,
+    size_px=144,
+    kept_px=152,
+    sizes=((1, 96), (9, 112), (13, 128), (18, 144)),
+    epochs=21,
     batch_size=64,
     optimizer="adamw",
     peak_learning_rate=1e-3,
     schedule="cosine",
     warmup_epochs=0.5,
+    restarts=((13, 5e-4),),
     weight_decay=0.03,
     age_loss="categorical_crossentropy",
     age_bins=117,
@@ -142,10 +143,11 @@ NANO = replace(
     teacher_share=0.6,
     size_px=64,
     # What the teacher takes; views are cut from it at 64 px.
-    kept_px=112,
+    kept_px=BASE.size_px,
     sizes=(),
     epochs=15,
     peak_learning_rate=2e-3,
+    restarts=(),
 )
 
 RGB200 = Preset(

@@ -17,6 +17,7 @@ import click
 
 from annotate.cli.demo import demo_command
 from annotate.cli.evaluate import evaluate_command
+from annotate.cli.interrupts import InterruptedRunError
 from annotate.cli.models import models_command
 from annotate.cli.progress import say
 from annotate.cli.run import run_command
@@ -87,6 +88,8 @@ def main() -> None:
         code = _complain(str(error), 1)
     except ClosedPipeError:  # the reader of our output has what it wanted
         code = 0
+    except InterruptedRunError as error:
+        code = _complain(str(error), 130)
     except (KeyboardInterrupt, click.Abort):
         code = _complain("interrupted", 130)
     for stream in (sys.stdout, sys.stderr):

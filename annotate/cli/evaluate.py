@@ -74,6 +74,7 @@ def evaluate_command(
     batch_size: int,
     tta: bool,
     workers: int | None,
+    timeout_s: float,
     limit: int | None,
     bootstrap: int,
 ) -> None:
@@ -112,6 +113,7 @@ def evaluate_command(
             batch_size=batch_size,
             tta=tta,
             workers=workers,
+            timeout_s=timeout_s,
             limit=limit,
             bootstrap=bootstrap,
             progress=_progress(stack),

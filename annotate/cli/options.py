@@ -20,6 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 DEFAULT_MODEL = "base"
 ENGINES = ("auto", "onnx", "keras")
 DEVICES = ("auto", "cpu", "gpu")
+MAX_TIMEOUT_S = 86_400
 
 _INFERENCE = (
     click.option(
@@ -60,6 +61,14 @@ _INFERENCE = (
         "--workers",
         type=click.IntRange(1, 256),
         help="Decoding processes.  [default: one a core]",
+    ),
+    click.option(
+        "--timeout-s",
+        type=click.FloatRange(0, MAX_TIMEOUT_S, min_open=True),
+        default=120.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="An input that takes longer to decode becomes a `timeout`.",
     ),
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N inputs."),
 )
@@ -120,7 +129,7 @@ def detection_options(command: Command) -> Command:
 
 
 def inference_options(command: Command) -> Command:
-    """Add --model, --engine, --device, --batch-size, --tta, --workers and --limit."""
+    """Add --model, --engine, --device, --batch-size, --tta, --workers, --timeout-s and --limit."""
     for option in reversed(_INFERENCE):
         command = option(command)
     return command

@@ -24,10 +24,16 @@ def say(text: str) -> None:
 
 
 class Progress:
-    """Call it with a Summary after each batch. A context manager, so that the bar is closed."""
+    """Call it with a Summary after each batch. A context manager, so that the bar is closed.
 
-    def __init__(self, total: int) -> None:
+    remarks_said: how many of the summary's remarks were said before. already: inputs that were
+    done before.
+    """
+
+    def __init__(self, total: int, remarks_said: int = 0, already: int = 0) -> None:
         self._total = total
+        self._already = already
+        self._remarks_said = remarks_said
         self._bar: Any = None
         self._next_line = time.monotonic() + SECONDS_PER_LINE
 
@@ -36,7 +42,12 @@ class Progress:
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=self._total, unit=" images", unit_scale=False, file=sys.stderr, smoothing=0.1
+                total=self._total,
+                initial=self._already,
+                unit=" images",
+                unit_scale=False,
+                file=sys.stderr,
+                smoothing=0.1,
             )
         return self
 
@@ -50,7 +61,10 @@ class Progress:
             self._bar.close()
 
     def __call__(self, summary: Summary) -> None:
-        """Show how far the run is."""
+        """Show how far the run is, and say what is remarkable about it, once."""
+        for remark in summary.remarks[self._remarks_said :]:
+            self._say(remark)
+            self._remarks_said += 1
         if self._bar is not None:
             self._bar.total = summary.inputs if summary.is_total_known else None
             self._bar.update(summary.done - self._bar.n)
@@ -60,13 +74,21 @@ class Progress:
             self._next_line = time.monotonic() + SECONDS_PER_LINE
             say(_line(summary))
 
+    def _say(self, text: str) -> None:
+        """A line of its own, above the bar where there is one."""
+        if self._bar is None:
+            say(text)
+            return
+        with contextlib.suppress(BrokenPipeError):
+            self._bar.write(text, file=sys.stderr)
+
 
 def _line(summary: Summary) -> str:
     """How far a run is, and how long it will take where that can be said."""
-    rate = summary.done / max(summary.seconds, 1e-9)
+    rate = summary.rate
     known = f"{'' if summary.is_total_known else 'at least '}{summary.inputs:,}"
     line = f"{summary.done:,} of {known} images, {rate:,.0f} images/s"
     # A photograph of more faces than fit into a batch may have been all that there was so far.
-    if not summary.is_total_known or not summary.done:
+    if not summary.is_total_known or not rate:
         return line
     return f"{line}, about {(summary.inputs - summary.done) / rate:,.0f} s left"

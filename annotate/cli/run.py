@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
+from annotate.cli.interrupts import InterruptedRunError
 from annotate.cli.options import detection_options, inference_options
+
+if TYPE_CHECKING:
+    from annotate.labelling import OutputOptions
+    from annotate.pipeline import Run
+    from annotate.run_config import RunConfig
+    from annotate.summary import Summary
 
 
 @click.command("run")
@@ -65,7 +75,28 @@ from annotate.cli.options import detection_options, inference_options
 )
 @click.option("--follow-links", is_flag=True, help="Walk linked folders too, each once.")
 @click.option("--max-pixels", type=click.IntRange(1), help="Larger pictures become `too_large`.")
+@click.option(
+    "--skip-duplicates",
+    is_flag=True,
+    help="Label identical files once; the others become `duplicate` rows.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace OUT where it exists.")
+@click.option(
+    "--update",
+    is_flag=True,
+    help="Label only what is new or has changed since OUT (Parquet) was made, and keep the rest.",
+)
+@click.option("--prune", is_flag=True, help="With --update: drop the rows of files that are gone.")
+@click.option(
+    "--retry-failed", is_flag=True, help="Label again the inputs of OUT (Parquet) that failed."
+)
+@click.option(
+    "--part-size",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Inputs that are committed together: what a crash costs.  [default: 2048 crops, 256"
+    " photographs]",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and how long it takes.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary on stderr.")
 def run_command(
@@ -86,12 +117,18 @@ def run_command(
     batch_size: int,
     tta: bool,
     workers: int | None,
+    timeout_s: float,
     limit: int | None,
     exclude: tuple[str, ...],
     no_default_excludes: bool,
     follow_links: bool,
     max_pixels: int | None,
+    skip_duplicates: bool,
     overwrite: bool,
+    update: bool,
+    prune: bool,
+    retry_failed: bool,
+    part_size: int | None,
     dry_run: bool,
     quiet: bool,
 ) -> None:
@@ -108,21 +145,20 @@ def run_command(
       annotate run faces/ --faces crop | head
       find . -name '*.jpg' -print0 | annotate run -0 - -o people.csv
     """
-    _check_lists(sources, table, null_separated=null_separated)
+    if not retry_failed or update:
+        _check_lists(sources, table, null_separated=null_separated)
     if faces == "crop" and save_crops is not None:
         raise click.UsageError("--save-crops is for --faces detect: here the images are the crops")
     if output is None and not dry_run:
         if sys.stdout.isatty():
             raise click.UsageError("no output: pass -o people.parquet, or -o - for CSV on stdout")
         output = "-"
+    _check_output(output, overwrite=overwrite, update=update, prune=prune, retry=retry_failed)
 
-    from annotate import pipeline
     from annotate.images import MAX_PIXELS
-    from annotate.writers import check_target
+    from annotate.run_config import RunConfig
 
-    if output is not None:
-        check_target(output, overwrite=overwrite)
-    config = pipeline.RunConfig(
+    config = RunConfig(
         sources=sources,
         table=table,
         column=column,
@@ -134,6 +170,7 @@ def run_command(
         batch_size=batch_size,
         tta=tta,
         workers=workers,
+        timeout_s=timeout_s,
         limit=limit,
         exclude=exclude,
         default_excludes=not no_default_excludes,
@@ -144,16 +181,20 @@ def run_command(
         min_score=min_score,
         max_faces=max_faces,
         save_crops=save_crops,
+        skip_duplicates=skip_duplicates,
     )
-    prepared = pipeline.prepare(config)
     if dry_run:
-        from annotate.cli.progress import say
-        from annotate.estimate import describe
-
-        say(describe(prepared, output))
+        _describe(config, output)
         return
     assert output is not None
-    _label(prepared, output, overwrite=overwrite, quiet=quiet)
+    if output == "-":
+        _stream(config, quiet=quiet)
+        return
+
+    from annotate.labelling import OutputOptions
+
+    options = OutputOptions(overwrite, update, prune, retry_failed, part_size)
+    _label(config, output, options, quiet=quiet)
 
 
 def _inputs(known: int, archives: int) -> str:
@@ -177,27 +218,105 @@ def _check_lists(sources: tuple[str, ...], table: str | None, *, null_separated:
         raise click.UsageError("- reads a list of paths from stdin, which is a terminal: pipe one")
 
 
-def _label(prepared: object, output: str, *, overwrite: bool, quiet: bool) -> None:
-    """Do the run with its words on stderr, and leave with its exit code."""
-    from annotate import pipeline
-    from annotate.cli.progress import Progress, say
+def _check_output(
+    output: str | None, *, overwrite: bool, update: bool, prune: bool, retry: bool
+) -> None:
+    """Raise UsageError where options about an output do not go together."""
+    if overwrite and (update or retry):
+        raise click.UsageError(
+            "--overwrite labels all again: it does not go with --update or --retry-failed"
+        )
+    if prune and not update:
+        raise click.UsageError("--prune is for --update: pass both")
+    if output == "-" and (update or retry):
+        raise click.UsageError("--update and --retry-failed are for a Parquet output: pass -o OUT")
 
-    assert isinstance(prepared, pipeline.Run)
+
+def _describe(config: RunConfig, output: str | None) -> None:
+    """Say what would be done."""
+    from annotate.cli.progress import say
+    from annotate.estimate import describe
+    from annotate.pipeline import prepare
+    from annotate.writers import output_kind
+
+    if output is not None:
+        output_kind(output)
+    say(describe(prepare(config), output))
+
+
+def _announce(run: Run) -> None:
+    """Say what is about to be done, and on what."""
+    from annotate.cli.progress import say
+
+    model, plan = run.model, run.found.plan
+    mirrored = ", crops and their mirror images" * model.tta
+    say(
+        f"{_inputs(plan.files, plan.archives)}, model {model.name}, engine {model.engine} on"
+        f" {model.device_name}{mirrored}"
+    )
+    for remark in model.remarks:
+        say(remark)
+
+
+def _stream(config: RunConfig, *, quiet: bool) -> None:
+    """Label to stdout, and leave with the exit code that the rows call for."""
+    from annotate.cli.progress import Progress, say
+    from annotate.pipeline import prepare
+    from annotate.writers import open_output
+
+    run = prepare(config)
     if quiet:
-        summary = pipeline.write(prepared, output, overwrite=overwrite)
+        progress = None
     else:
-        model = prepared.model
-        inputs = _inputs(prepared.summary.inputs, prepared.found.plan.archives)
-        mirrored = ", crops and their mirror images" * model.tta
-        say(f"{inputs}, model {model.name}, engine {model.engine} on {model.device_name}{mirrored}")
-        if model.remark is not None:
-            say(model.remark)
-        if output == "-":
-            say("writing CSV to stdout: an interrupted run starts over")
-        with Progress(prepared.summary.inputs) as progress:
-            summary = pipeline.write(prepared, output, overwrite=overwrite, progress=progress)
+        _announce(run)
+        say("writing CSV to stdout: an interrupted run starts over")
+        progress = Progress(run.summary.inputs, len(run.model.remarks))
+    with (
+        progress or contextlib.nullcontext(),
+        open_output("-", run.schema) as writer,
+        contextlib.closing(run.batches(progress)) as batches,
+    ):
+        for batch in batches:
+            writer.write(batch)
+    _end(run.summary, quiet=quiet)
+
+
+def _label(config: RunConfig, output: str, options: OutputOptions, *, quiet: bool) -> None:
+    """Label into a file or folder, and leave with the exit code that the rows call for."""
+    from annotate.cli.interrupts import stopping
+    from annotate.cli.progress import Progress, say
+    from annotate.labelling import Job, StoppedError
+
+    with Job(config, output, options) as job:
+        run = job.run
+        if run is None:
+            if not quiet:
+                say(f"nothing to do: {output} is finished")
+            return
+        progress = None
+        if not quiet:
+            _announce(run)
+            if job.already:
+                say(f"going on: {job.already:,} inputs were done before")
+            progress = Progress(run.summary.inputs, len(run.model.remarks), job.already)
+        try:
+            with stopping(job.stop), progress or contextlib.nullcontext():
+                summary = job.label(progress)
+        except StoppedError as stopped:
+            again = shlex.join(["annotate", *sys.argv[1:]])
+            raise InterruptedRunError(
+                f"interrupted: {stopped.summary.done:,} inputs are done and kept; to go on: {again}"
+            ) from stopped
+    _end(summary, quiet=quiet, output=output)
+
+
+def _end(summary: Summary, *, quiet: bool, output: str | None = None) -> None:
+    """Say what came of a run, and leave with its exit code."""
+    from annotate.cli.progress import say
+
+    if not quiet:
         say(summary.render())
-        if output != "-":
+        if output is not None:
             say(f"wrote {output}")
     if summary.exit_code:
         raise SystemExit(summary.exit_code)

@@ -1,0 +1,89 @@
+"""Interrupts: Ctrl-C and SIGTERM to the real command, once and twice."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from annotate.readers import read_table
+from tests.conftest import ROOT
+from tests.whole_runs import png
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+COUNT = 3000
+"""Pictures: enough for a run to be in the midst of them when it is interrupted."""
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("many")
+    first = folder / "0000.png"
+    first.write_bytes(png(1))
+    for number in range(1, COUNT):
+        os.link(first, folder / f"{number:04d}.png")
+    return folder
+
+
+def start(many: Path, target: Path, model: Path, *options: str) -> subprocess.Popen[str]:
+    """A run, once it has committed something."""
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "annotate", "run", str(many), "-o", str(target), "--faces",
+            "crop", "--model", str(model), "--batch-size", "2", "--part-size", "10", *options,
+        ],
+        stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    first = target.parent / f".{target.name}.annotate" / "parts" / "part-00000.parquet"
+    deadline = time.monotonic() + 120
+    while not first.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert process.poll() is None
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_once_ends_in_order_and_says_how_to_go_on(
+    many: Path, tmp_path: Path, fake_model_folder: Path, number: signal.Signals
+) -> None:
+    target = tmp_path / "x.parquet"
+    process = start(many, target, fake_model_folder)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    last = said.splitlines()[-1]
+    assert last.startswith("annotate: interrupted: ")
+    command = shlex.split(last.partition("to go on: ")[2])
+    assert command[:2] == ["annotate", "run"]
+    assert not target.exists()
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "going on: " in done.stderr
+    paths = read_table(target)["path"].to_pylist()
+    assert paths == [f"{i:04d}.png" for i in range(COUNT)]
+
+
+def test_twice_ends_at_once_and_keeps_what_was_committed(
+    many: Path, tmp_path: Path, fake_model_folder: Path
+) -> None:
+    target = tmp_path / "x.parquet"
+    process = start(many, target, fake_model_folder, "-q")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert not target.exists()
+    parts = tmp_path / ".x.parquet.annotate" / "parts"
+    assert (parts / "part-00000.parquet").exists()
