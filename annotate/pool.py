@@ -39,8 +39,12 @@ JOIN_S = 2.0
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has one way to end a process
 
 
-def make_parallel(processes: int, begin: Callable[[Board], None]) -> Parallel:
-    """What runs tasks on the pool, which has at least two processes; each of them begins so."""
+def make_parallel(processes: int, begin: Callable[[Board, int], None]) -> Parallel:
+    """What runs tasks on the pool, which has at least two processes; each of them begins so.
+
+    begin: called with the board and the main process's number. A worker cannot ask for that: the
+    main process may be gone before the worker has started.
+    """
     # Batching is the caller's, and results are small: nothing is mapped to files.
     return Parallel(
         n_jobs=processes,
@@ -49,7 +53,7 @@ def make_parallel(processes: int, begin: Callable[[Board], None]) -> Parallel:
         pre_dispatch="all",
         max_nbytes=None,
         initializer=begin,
-        initargs=(board(),),
+        initargs=(board(), os.getpid()),
     )
 
 

@@ -75,11 +75,11 @@ class _Work:
     timeout_s: float | None
 
 
-def _begin(shared: Board) -> None:
-    """What a worker process does first, tasks or none."""
+def _begin(shared: Board, parent: int) -> None:
+    """What a worker process does first, tasks or none. parent: the main process's number."""
     serve(shared)
     if os.name == "posix":
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGTERM, _stop_running)
     # Where signals cannot be blocked, they are ignored from here on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
