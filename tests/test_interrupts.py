@@ -18,7 +18,7 @@ from tests.whole_runs import png
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
-COUNT = 3000
+COUNT = 1200
 """Pictures: enough for a run to be in the midst of them when it is interrupted."""
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from torture.kills import run_trials
 
-KILLS = 6
+KILLS = 4
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills process groups")
