@@ -283,6 +283,10 @@ def test_what_is_no_part_is_removed(half_done: Path, target: Path, kind: str) ->
     """Such as one that was renamed, but not recorded yet."""
     for name in ("part-00002.parquet", ".part-00002.parquet.part"):
         (half_done / PARTS / name).write_bytes(b"half")
+    with Journal(target) as journal:
+        assert len(journal.parts) == 2
+    left = sorted(entry.name for entry in (half_done / PARTS).iterdir())
+    assert left == ["part-00000.parquet", "part-00001.parquet"]
     go_on(target, kind)
     check(target)
 
