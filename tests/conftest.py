@@ -107,6 +107,32 @@ def _fake_graph() -> onnx.ModelProto:
 
 
 @pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of 23 inputs, good and bad, and of files that are none."""
+    from tests.whole_runs import make_photos  # which draws with what is below
+
+    return make_photos(tmp_path / "photos")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """An empty folder for outputs."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def invoke_rows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fake_model_folder: Path
+) -> Callable[..., tuple[int, list[dict[str, Any]], str]]:
+    """`annotate run` on crops, in this process, with CSV read back: see whole_runs.invoker."""
+    from tests.whole_runs import invoker
+
+    return invoker(monkeypatch, capsys, fake_model_folder)
+
+
+@pytest.fixture
 def fake_model(fake_model_folder: Path) -> Model:
     """The fake model, loaded with batches of 8."""
     return load_model(fake_model_folder, batch_size=8)

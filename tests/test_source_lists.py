@@ -14,23 +14,11 @@ from annotate import Model, resolve
 from annotate.cli import main
 from annotate.pipeline import run_table
 from annotate.run_config import RunConfig
-from tests.whole_runs import Invoke, invoker, label, make_photos, pack, said
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    return make_photos(tmp_path / "photos")
-
-
-@pytest.fixture
-def invoke(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fake_model_folder: Path
-) -> Invoke:
-    return invoker(monkeypatch, capsys, fake_model_folder)
+from tests.whole_runs import Invoke, label, pack, said
 
 
 def test_a_list_names_files_folders_and_archives_and_may_have_lost_some(
-    photos: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+    photos: Path, invoke_rows: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(photos)
     pack(photos / "b", photos.parent / "b.zip")
@@ -38,7 +26,7 @@ def test_a_list_names_files_folders_and_archives_and_may_have_lost_some(
         "c/02.png", "gone.png", "", "a", "notes.txt", "../b.zip", "../b.zip", "a/00.png",
         "./c/../c/02.png", "../b.zip!/04.png", "gone.zip", "../b.zip!/gone.png",
     ]  # fmt: skip
-    code, rows, err = invoke("-o", "-", "-", stdin="\n".join(entries).encode())
+    code, rows, err = invoke_rows("-o", "-", "-", stdin="\n".join(entries).encode())
     assert code == 3
     assert [row["path"] for row in rows] == [
         "02.png", "gone.png", *(f"{i:02d}.png" for i in range(0, 18, 3)), "notes.txt",
@@ -54,13 +42,13 @@ def test_a_list_names_files_folders_and_archives_and_may_have_lost_some(
 
 
 def test_an_archive_of_which_a_list_wants_some_members_is_read_once(
-    photos: Path, invoke: Invoke
+    photos: Path, invoke_rows: Invoke
 ) -> None:
     """However they are mixed with others; and all of it, where all of it is wanted at last."""
     archive = pack(photos / "b", photos.parent / "b.tar.gz")
     wanted = [f"{archive}!/10.png", str(photos / "a/00.png"), f"{archive}!/04.png",
               f"{archive}!/gone.png", f"{archive}!/10.png"]  # fmt: skip
-    code, rows, err = invoke("-o", "-", "-", stdin="\n".join(wanted).encode())
+    code, rows, err = invoke_rows("-o", "-", "-", stdin="\n".join(wanted).encode())
     assert code == 3
     assert [row["path"] for row in rows] == [
         "b.tar.gz!/04.png", "b.tar.gz!/10.png", "b.tar.gz!/gone.png", "00.png"
@@ -68,16 +56,16 @@ def test_an_archive_of_which_a_list_wants_some_members_is_read_once(
     assert rows[2]["error"] == "the archive has no such member"
     assert "listed twice 1" in err
     wanted.append(str(archive))
-    code, rows, _ = invoke("-q", "-o", "-", "-", stdin="\n".join(wanted).encode())
+    code, rows, _ = invoke_rows("-q", "-o", "-", "-", stdin="\n".join(wanted).encode())
     assert code == 0
     assert [row["path"] for row in rows] == [
         *(f"b.tar.gz!/{i:02d}.png" for i in range(1, 18, 3)), "00.png"
     ]  # fmt: skip
 
 
-def test_a_list_of_nothing_is_an_error(invoke: Invoke) -> None:
+def test_a_list_of_nothing_is_an_error(invoke_rows: Invoke) -> None:
     for stdin in (b"", b"\n\n"):
-        code, rows, err = invoke("-", stdin=stdin)
+        code, rows, err = invoke_rows("-", stdin=stdin)
         assert (code, rows) == (1, [])
         assert "no images in -" in said(err)
 
@@ -91,8 +79,8 @@ def test_a_list_of_nothing_is_an_error(invoke: Invoke) -> None:
         (["--null"], "Missing SOURCE"),
     ],
 )
-def test_wrong_use(invoke: Invoke, arguments: list[str], text: str) -> None:
-    code, rows, err = invoke(*arguments)
+def test_wrong_use(invoke_rows: Invoke, arguments: list[str], text: str) -> None:
+    code, rows, err = invoke_rows(*arguments)
     assert (code, rows) == (2, [])
     assert text in said(err)
 
@@ -115,19 +103,19 @@ def test_a_terminal_is_no_list(
 # Tables -----------------------------------------------------------------------------------
 
 
-def test_a_table_is_read_after_the_sources(photos: Path, invoke: Invoke) -> None:
+def test_a_table_is_read_after_the_sources(photos: Path, invoke_rows: Invoke) -> None:
     table = photos.parent / "t.csv"
     names = ["photos/a/00.png", "photos/c/02.png", "", "photos/a/00.png", "photos/gone.png"]
     table.write_text("id,file\n" + "".join(f"{i},{name}\n" for i, name in enumerate(names)))
-    code, rows, err = invoke("--from", table, "--column", "file", photos / "c", "-o", "-")
+    code, rows, err = invoke_rows("--from", table, "--column", "file", photos / "c", "-o", "-")
     assert code == 3
     in_c = [f"{i:02d}.png" for i in range(2, 18, 3)]
     assert [row["path"] for row in rows] == [*in_c, "00.png", "gone.png"]
     assert "listed twice 2" in err
     assert "missing value in the table 1" in err
-    code, rows, _ = invoke("-q", "--from", table, "--column", "file")
+    code, rows, _ = invoke_rows("-q", "--from", table, "--column", "file")
     assert [row["path"] for row in rows] == ["00.png", "02.png", "gone.png"]
-    code, rows, err = invoke("--from", table)
+    code, rows, err = invoke_rows("--from", table)
     assert (code, rows) == (1, [])
     assert "no column 'path': its columns are id, file; name one with --column" in said(err)
 

@@ -23,7 +23,7 @@ from annotate.pipeline import prepare, run_table
 from annotate.run_config import RunConfig
 from tests.conftest import ROOT, draw
 from tests.trees import NAMES, POSIX
-from tests.whole_runs import Invoke, Rows, invoker, label, make_photos, pack, png, said
+from tests.whole_runs import Invoke, Rows, label, pack, png, said
 
 PLACE = ("source", "path", "modified_at")
 """The columns in which a picture in an archive differs from the same picture in a folder."""
@@ -31,18 +31,6 @@ PLACE = ("source", "path", "modified_at")
 
 def without_place(rows: Rows) -> Rows:
     return [{k: v for k, v in row.items() if k not in PLACE} for row in rows]
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    return make_photos(tmp_path / "photos")
-
-
-@pytest.fixture
-def invoke(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fake_model_folder: Path
-) -> Invoke:
-    return invoker(monkeypatch, capsys, fake_model_folder)
 
 
 # The same rows ----------------------------------------------------------------------------
@@ -142,7 +130,7 @@ ODD_NAMES = [
 @POSIX
 @pytest.mark.parametrize("kind", ["folder", "names.zip", "names.tar", "names!.tar.gz"])
 def test_any_name_comes_back_to_its_file_or_member(
-    tmp_path: Path, fake_model: Model, invoke: Invoke, kind: str
+    tmp_path: Path, fake_model: Model, invoke_rows: Invoke, kind: str
 ) -> None:
     """From the output, from a list of what `resolve` says, and from the output as a table."""
     names = [name for name in ODD_NAMES if name != b"-"]
@@ -165,7 +153,7 @@ def test_any_name_comes_back_to_its_file_or_member(
         assert ("!/" in row["path"]) == (kind != "folder")
     # What `resolve` says, as a list: each member by itself, in any order.
     listed = b"".join(os.fsencode(resolve(row)) + b"\0" for _, row in rows[::-1].iterrows())
-    code, again, _ = invoke("-0", "-", "-o", "-", stdin=listed)
+    code, again, _ = invoke_rows("-0", "-", "-o", "-", stdin=listed)
     assert code == 0
     assert {row["sha256"] for row in again} == expected
     assert len(again) == len(names)
@@ -178,16 +166,16 @@ def test_any_name_comes_back_to_its_file_or_member(
 
 @POSIX
 def test_names_that_look_like_options_or_the_list(
-    tmp_path: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, invoke_rows: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for number, name in enumerate(("-", "-o", "--limit", "[a].png", "a.png")):
         Path(name).write_bytes(png(number))
-    _, rows, _ = invoke("-q", "--", "./-", "-o", "--limit", "[a].png")
+    _, rows, _ = invoke_rows("-q", "--", "./-", "-o", "--limit", "[a].png")
     assert [row["path"] for row in rows] == ["-", "-o", "--limit", "[a].png"]
-    _, rows, _ = invoke("-q", "-", stdin=b"-\n-o\n[a].png\n")
+    _, rows, _ = invoke_rows("-q", "-", stdin=b"-\n-o\n[a].png\n")
     assert [row["path"] for row in rows] == ["-", "-o", "[a].png"]
-    code, rows, _ = invoke("-q", "-", stdin=b"[b].png\n*.png\n")  # no pattern: two lost files
+    code, rows, _ = invoke_rows("-q", "-", stdin=b"[b].png\n*.png\n")  # no pattern: two lost files
     assert (code, [row["status"] for row in rows]) == (3, ["unreadable"] * 2)
 
 
@@ -245,11 +233,11 @@ def test_archives_without_images(photos: Path, fake_model: Model, tmp_path: Path
 
 
 def test_nothing_goes_to_stdout_where_an_archive_has_no_images(
-    tmp_path: Path, invoke: Invoke
+    tmp_path: Path, invoke_rows: Invoke
 ) -> None:
     (tmp_path / "texts").mkdir()
     archive = pack(tmp_path / "texts", tmp_path / "x.zip")
-    code, rows, err = invoke("-q", archive, "-o", "-")
+    code, rows, err = invoke_rows("-q", archive, "-o", "-")
     assert (code, rows) == (1, [])
     assert "no images in" in said(err)
 
@@ -284,7 +272,9 @@ def test_the_total_grows_as_archives_tell_what_is_in_them(photos: Path, fake_mod
     assert sorted(heard) == heard
 
 
-def test_a_dry_run_looks_into_archives(photos: Path, fake_model: Model, invoke: Invoke) -> None:
+def test_a_dry_run_looks_into_archives(
+    photos: Path, fake_model: Model, invoke_rows: Invoke
+) -> None:
     b = pack(photos / "b", photos.parent / "b.zip")
     many = photos.parent / "many.tar"
     with tarfile.open(many, "w") as archive:
@@ -301,7 +291,7 @@ def test_a_dry_run_looks_into_archives(photos: Path, fake_model: Model, invoke: 
     assert estimate(run).inputs == 5
     some = prepare(RunConfig((f"{many}!/3.bmp", f"{b}!/01.png"), faces="crop"), model=fake_model)
     assert estimate(some).inputs == some.summary.inputs == 2  # nothing has to be guessed at
-    code, _, err = invoke("--dry-run", b, photos / "a")
+    code, _, err = invoke_rows("--dry-run", b, photos / "a")
     assert code == 0
     assert "would label about 12 inputs" in err
     assert "with those of 1 archive, into stdout" in err
