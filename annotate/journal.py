@@ -28,6 +28,7 @@ from annotate.parts import Part
 from annotate.plan import Plan
 from annotate.records import Cursor
 from annotate.summary import Tally
+from annotate.writers import count_rows
 
 FORMAT = 1
 """Of the work folder. Raised when its files change their meaning."""
@@ -168,7 +169,7 @@ class Journal:
         temporary = self.folder / PARTS / f".{name}.part"
         with durable.new_file(temporary) as file:
             pq.write_table(part.table, file, compression="zstd")
-        if _rows_in(temporary) != part.tally.rows:
+        if count_rows(temporary) != part.tally.rows:
             raise AnnotateError(f"{temporary} does not hold what was written to it: a faulty disk?")
         durable.rename(temporary, self.folder / PARTS / name)
         size = (self.folder / PARTS / name).stat().st_size
@@ -283,7 +284,7 @@ class Journal:
             part = Committed.of(line or {})
             path = self.folder / PARTS / Path(part.name).name
             is_there = path.stat().st_size == part.size_bytes
-            if is_there and _rows_in(path) == part.tally.rows:
+            if is_there and count_rows(path) == part.tally.rows:
                 return part
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
             pass
@@ -305,9 +306,3 @@ def _parsed(raw: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return line if isinstance(line, dict) else None
-
-
-def _rows_in(path: Path) -> int:
-    """How many rows the footer of a Parquet file counts."""
-    with pq.ParquetFile(path) as file:
-        return int(file.metadata.num_rows)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from annotate import agreement, durable, plan_files
 from annotate.errors import AnnotateError
@@ -26,7 +25,7 @@ from annotate.run_config import RunConfig
 from annotate.scan import Scan
 from annotate.steps import Steps, changes, expected_inputs, plan_of_failures
 from annotate.summary import Summary
-from annotate.writers import explained, is_output, output_kind, write_batches
+from annotate.writers import count_rows, explained, is_output, output_kind, write_batches
 
 PART_CROPS = 2048
 PART_PHOTOGRAPHS = 256
@@ -116,9 +115,9 @@ class Job:
         self._journal.__exit__()
 
     @property
-    def already(self) -> int:
-        """Inputs that an earlier process did."""
-        return self._journal.tally.inputs
+    def committed(self) -> int:
+        """Inputs whose rows are on disk, by this process or an earlier one."""
+        return self._journal.tally.done
 
     def label(self, progress: Progress | None = None) -> Summary:
         """Do what is left, and have the output at its name.
@@ -140,7 +139,7 @@ class Job:
         except OSError as error:
             raise AnnotateError(
                 f"cannot write {self.target}: {error.strerror or error};"
-                f" {self.already:,} inputs are done and kept, the same command goes on with them"
+                f" {self.committed:,} inputs are done and kept, the same command goes on with them"
             ) from error
         return run.summary
 
@@ -156,7 +155,7 @@ class Job:
             batches = (batch for table in journal.tables() for batch in table.to_batches())
             with durable.new_file(journal.made) as file:
                 write_batches(self._kind, file, run.schema, batches)
-            if self._kind == "parquet" and _rows_in(journal.made) != run.summary.rows:
+            if self._kind == "parquet" and count_rows(journal.made) != run.summary.rows:
                 raise AnnotateError(f"{journal.made} does not hold what was written to it")
         if run.taken.previous is not None:
             run.taken.previous.close()  # elsewhere than on POSIX, an open file is not replaced
@@ -215,12 +214,15 @@ class Job:
             plan = self._extended(header, plan)
         previous = None
         if header["previous"] is not None:
-            previous = Previous(self._journal.target)
-            if _state(self._journal.target) != header["previous"]:
+            if (
+                not self._journal.target.exists()
+                or _state(self._journal.target) != header["previous"]
+            ):
                 raise AnnotateError(
                     f"{self.target} is not the output that its unfinished update began with:"
                     " pass --overwrite to start again"
                 )
+            previous = Previous(self._journal.target)
         return self._run(Scan(plan, Counter(header["skipped"])), previous)
 
     def _extended(self, header: dict[str, Any], plan: Plan) -> Plan:
@@ -366,8 +368,3 @@ def _state(path: Path) -> list[Any]:
     files = sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
     states = [file.stat() for file in files]
     return [[state.st_size, state.st_mtime_ns] for state in states]
-
-
-def _rows_in(path: Path) -> int:
-    with pq.ParquetFile(path) as file:
-        return int(file.metadata.num_rows)

@@ -99,7 +99,7 @@ class Run:
             start=taken.cursor,
             given=taken.tally.of_plan,
         )
-        self._besides = taken.tally.inputs - taken.tally.of_plan
+        self._besides = taken.tally.done - taken.tally.of_plan
         self.summary.take_up(taken.tally)
         self._count_inputs()
 
@@ -168,7 +168,7 @@ class Run:
         tally = maker.flush()
         whole.add(tally)
         self._report(tally, clock, progress)
-        self._committed += whole.inputs
+        self._committed += whole.done
         return maker.part(whole)
 
     def _settled(self, decoded: Iterable[Sample | Kept]) -> Iterator[Item]:
@@ -222,7 +222,7 @@ class Run:
         self._count_inputs()
         self.summary.remarks = self.model.remarks
         self.summary.seconds = time.monotonic() - clock
-        if progress is not None and tally.inputs:
+        if progress is not None and tally.done:
             progress(self.summary)
 
     def _count_inputs(self) -> None:

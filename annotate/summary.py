@@ -10,9 +10,8 @@ from annotate.records import Status
 
 @dataclass
 class Tally:
-    """What some inputs came to. inputs: by status; unsupported: by suffix; rows: of them all.
-
-    of_plan: those of them that the plan has.
+    """What some inputs came to, in inputs by status and, if unsupported, by suffix; and in rows:
+    faces and inputs without one. of_plan: inputs that the plan has.
     """
 
     of_plan: int = 0
@@ -21,8 +20,8 @@ class Tally:
     unsupported: Counter[str] = field(default_factory=Counter)
 
     @property
-    def inputs(self) -> int:
-        """How many inputs they were."""
+    def done(self) -> int:
+        """Inputs that have their rows."""
         return sum(self.by_status.values())
 
     def add(self, other: Tally) -> None:
@@ -34,21 +33,17 @@ class Tally:
 
 
 @dataclass
-class Summary:
+class Summary(Tally):
     """What a run did. inputs: those known so far; archives tell what is in them as they are read,
-    and is_total_known says whether there may be more.
-    by_status: inputs by status, sums to `inputs` once the run is complete. rows: faces and inputs
-    without one. skipped: entries of folders, archives and lists by reason. remarks: those of the
+    and is_total_known says whether there may be more; by_status sums to it once the run is
+    complete. skipped: entries of folders, archives and lists by reason. remarks: those of the
     model, which are said when they come up. already: inputs that an earlier process did.
     """
 
     inputs: int = 0
     is_total_known: bool = True
-    rows: int = 0
-    by_status: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
-    unsupported: Counter[str] = field(default_factory=Counter)
     remarks: tuple[str, ...] = ()
     already: int = 0
 
@@ -57,21 +52,10 @@ class Summary:
         self.add(tally)
         self.already = self.done
 
-    def add(self, tally: Tally) -> None:
-        """Count inputs that have their rows now."""
-        self.rows += tally.rows
-        self.by_status.update(tally.by_status)
-        self.unsupported.update(tally.unsupported)
-
     @property
     def rate(self) -> float:
         """Inputs a second, of this process."""
         return (self.done - self.already) / max(self.seconds, 1e-9)
-
-    @property
-    def done(self) -> int:
-        """Inputs that have their rows."""
-        return sum(self.by_status.values())
 
     @property
     def failures(self) -> int:

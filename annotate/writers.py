@@ -95,17 +95,28 @@ def output_kind(target: str) -> str:
         return "stdout"
     if not target:
         raise AnnotateError("the name of the output is empty")
-    path = Path(target)
+    with explained(target):  # asking may fail too: a name can be too long
+        return _kind(target, Path(target))
+
+
+def _kind(target: str, path: Path) -> str:
+    """The format of a file or folder. Raises OSError, AnnotateError."""
     if path.suffix.lower() not in SUFFIXES and path.suffix and not path.is_dir():
         known = ", ".join(SUFFIXES)
         raise AnnotateError(f"cannot write {target}: expected {known}, a folder, or - for stdout")
     if not path.parent.is_dir():
         raise AnnotateError(f"cannot write {target}: there is no folder {path.parent}")
-    with explained(target):
-        is_foreign = path.is_dir() and not _is_our_folder(path)
-    if is_foreign:
+    if not path.is_dir():
+        return SUFFIXES.get(path.suffix.lower(), "folder")
+    if not _is_our_folder(path):
         raise AnnotateError(f"cannot write {target}: the folder holds other files than a data set")
-    return "folder" if path.is_dir() else SUFFIXES.get(path.suffix.lower(), "folder")
+    return "folder"
+
+
+def count_rows(path: Path) -> int:
+    """How many rows the footer of a Parquet file counts. Raises OSError, pa.ArrowException."""
+    with pq.ParquetFile(path) as file:
+        return int(file.metadata.num_rows)
 
 
 def write_batches(

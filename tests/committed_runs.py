@@ -39,7 +39,7 @@ def break_off(config: RunConfig, target: Path, model: Model, inputs: int, **ways
         with pytest.raises(KeyboardInterrupt):
             job.label(look)
         assert not target.exists() or ways
-        return job.already
+        return job.committed
 
 
 def rows(target: Path) -> list[dict[str, Any]]:

@@ -67,7 +67,7 @@ def go_on(target: Path, kind: str) -> None:
         assert len(journal.plan()) == COUNT * 5
         for number in range(len(journal.parts), COUNT):
             assert journal.cursor == Cursor(number * 5)
-            assert journal.tally.inputs == number * 5
+            assert journal.tally.done == number * 5
             journal.commit(part(number), Counter(hidden=1))
         assert journal.skipped == Counter(hidden=COUNT)
         if kind == "parquet":

@@ -35,7 +35,7 @@ def test_a_run_that_was_stopped_goes_on(
     assert 0 < done < len(whole)
     assert names(out) == [f".{name}.annotate"]
     with Job(config(photos), str(out / name), model=fake_model) as job:
-        assert job.already == done
+        assert job.committed == done
         summary = job.label()
     assert summary.already == done
     assert summary.done == summary.inputs == 23
@@ -64,7 +64,7 @@ def test_a_run_that_is_asked_to_stop_finishes_what_is_in_flight(
         with pytest.raises(StoppedError) as caught:
             job.label(lambda summary: job.stop())
         done = caught.value.summary.done
-        assert job.already == done
+        assert job.committed == done
     assert 8 <= done < 200
     assert names(out) == [".x.parquet.annotate"]
     write(wanted, target, fake_model)
@@ -189,7 +189,7 @@ def test_another_model_or_other_options_are_refused_by_name(
         with pytest.raises(AnnotateError, match=said):
             write(other, target, fake_model)
     with Job(config(photos), str(target), model=fake_model) as job:
-        assert job.already == done
+        assert job.committed == done
     write(config(photos), target, fake_model)
     with pytest.raises(AnnotateError, match=r"max_pixels .* pass --overwrite"):
         write(config(photos, max_pixels=99), target, fake_model, update=True)
@@ -208,7 +208,7 @@ def test_an_overwriting_run_goes_on_too(
     with pytest.raises(AnnotateError, match="--overwrite instead of"):
         write(config(photos), target, fake_model)
     with Job(config(photos), str(target), OutputOptions(overwrite=True), model=fake_model) as job:
-        assert job.already == done
+        assert job.committed == done
         job.label()
     assert rows(target) == whole
 

@@ -130,7 +130,16 @@ def test_permissions_follow_the_umask(tmp_path: Path, name: str) -> None:
 
 def test_folders_that_may_not_be_written_are_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    for target in ("no/x.csv", "file/x.csv", "x" * 300 + ".csv", ""):
+    long = "x" * 300
+    for target in (
+        "no/x.csv",
+        "file/x.csv",
+        f"{long}.csv",
+        f"{long}.txt",
+        f"{long}/x.csv",
+        long,
+        "",
+    ):
         with pytest.raises(AnnotateError) as caught:
             write(str(tmp_path / target) if target else "", batch(path=["a"]))
         assert str(caught.value).isprintable()

@@ -296,9 +296,9 @@ def _label(config: RunConfig, output: str, options: OutputOptions, *, quiet: boo
         progress = None
         if not quiet:
             _announce(run)
-            if job.already:
-                say(f"going on: {job.already:,} inputs were done before")
-            progress = Progress(run.summary.inputs, len(run.model.remarks), job.already)
+            if job.committed:
+                say(f"going on: {job.committed:,} inputs were done before")
+            progress = Progress(run.summary.inputs, len(run.model.remarks), job.committed)
         try:
             with stopping(job.stop), progress or contextlib.nullcontext():
                 summary = job.label(progress)
