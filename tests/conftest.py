@@ -8,9 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -20,6 +20,11 @@ from PIL import Image
 
 from annotate.cli import main
 from annotate.model import Model, load_model
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.browsers import Seen
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
@@ -136,6 +141,24 @@ def invoke_rows(
 def fake_model(fake_model_folder: Path) -> Model:
     """The fake model, loaded with batches of 8."""
     return load_model(fake_model_folder, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """The installed browser, headless. Of a module: while it is open, asyncio cannot be used."""
+    from tests.browsers import browser
+
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def seen(chromium: Browser) -> Iterator[Seen]:
+    """A page of 1280 x 900 px and what happens in it: `seen.page`, see browsers.Seen."""
+    from tests.browsers import watched
+
+    with watched(chromium) as page:
+        yield page
 
 
 def draw(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (32, 32)) -> Path:
