@@ -19,6 +19,7 @@ test: $(VENV)/.dev
 
 # What takes minutes or hours; each line by itself: python -m torture --help
 torture: $(VENV)/.dev
+	$(BIN)/python -m torture kills
 	$(BIN)/python -m torture mutations
 
 check: $(VENV)/.dev

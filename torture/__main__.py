@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import click
 from tqdm import tqdm
 
 from torture.herd import Figures, run_trials
+from torture.kills import run_trials as kill_runs
 from torture.mutations import mutated
 from torture.seeds import SUFFIXES
 
@@ -46,6 +48,36 @@ def mutations(count: int, seed: int, processes: int, keep: Path | None) -> None:
             keep.mkdir(parents=True, exist_ok=True)
             kind, data = mutated(fault.seed)
             (keep / f"{fault.seed}{SUFFIXES.get(kind, '.' + kind.lower())}").write_bytes(data)
+    sys.exit(1 if figures.faults else 0)
+
+
+@main.command()
+@click.option("--count", default=150, show_default=True, help="Kills, at least.")
+@click.option("--seed", default=0, show_default=True, help="Of the instants and the pictures.")
+@click.option(
+    "--model", default="nano", show_default=True, help="A bundled model or a model folder."
+)
+def kills(count: int, seed: int, model: str) -> None:
+    """Kill runs with SIGKILL at random instants, and compare their rows with a whole run's.
+
+    Exits with 1 where a row was lost, doubled or changed, or an output could not be read.
+    """
+    with tempfile.TemporaryDirectory() as folder, tqdm(total=count, unit=" kills") as bar:
+        figures = kill_runs(
+            Path(folder),
+            model,
+            kills=count,
+            seed=seed,
+            progress=lambda figures: bar.update(figures.kills - bar.n),
+        )
+    for stage, number in figures.stages.most_common():
+        click.echo(f"{number:>6} kills {stage}")
+    click.echo(
+        f"{figures.kills:>6} kills of {figures.trials} outputs; {figures.resumed} runs found work"
+        f" done; {figures.seconds:.0f} s; {len(figures.faults)} faults"
+    )
+    for fault in figures.faults:
+        click.echo(f"\n{fault}\nagain: python -m torture kills --seed {seed}")
     sys.exit(1 if figures.faults else 0)
 
 

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,23 +29,34 @@ from annotate.readers import read_table
 PART_SIZE = 7
 INPUTS = 90
 KINDS = ("out.parquet", "data", "out.csv", "out.jsonl")
+FROM_START = 0.3
+"""Of the kills, the share that comes at any time from the start of the process; the others wait
+until its plan is frozen, for most of so short a run's time goes into its start."""
+
+WORK_SHARE = 0.4
+"""How long those wait after that at most, as a share of a whole run's time."""
+
 MAX_KILLS = 12
 """Of one trial; after so many its run is left in peace, so that every trial ends."""
 
 
 @dataclass
 class Figures:
-    """What became of the trials. kills: processes that were killed while they ran.
-
-    resumed: of the runs after a kill, those that found work done. faults: what went wrong.
+    """What became of the trials. trials: outputs. kills: of processes that were running, by what
+    they had done: see _stage. resumed: of the runs after a kill, those that found work done.
+    faults: what went wrong.
     """
 
     trials: int = 0
-    kills: int = 0
+    stages: Counter[str] = field(default_factory=Counter)
     resumed: int = 0
-    ended_first: int = 0
     seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
+
+    @property
+    def kills(self) -> int:
+        """How many processes were killed while they ran."""
+        return self.stages.total()
 
 
 def make_inputs(folder: Path, seed: int) -> list[Path]:
@@ -129,8 +141,13 @@ def _trial(
     target = out / chance.choice(KINDS)
     killed = 0
     while True:
-        wait_s = chance.uniform(0.0, 1.3 * whole_s) if killed < MAX_KILLS else None
-        code, said = _run(_command(sources, target, model), wait_s)
+        plan, wait_s = None, None
+        if killed < MAX_KILLS and chance.random() < FROM_START:
+            wait_s = chance.uniform(0.0, 1.3 * whole_s)
+        elif killed < MAX_KILLS:
+            plan = out / f".{target.name}.annotate" / "run.json"
+            wait_s = chance.uniform(0.0, WORK_SHARE * whole_s)
+        code, said = _run(_command(sources, target, model), wait_s, plan)
         if "going on: " in said:
             figures.resumed += 1
         if target.exists():
@@ -140,7 +157,7 @@ def _trial(
                 return
         if code == -signal.SIGKILL:
             killed += 1
-            figures.kills += 1
+            figures.stages[_stage(out, target)] += 1
             continue
         # A kill after the rename, and before the end: the next run may find all done.
         is_done = code == 3 or (code == 0 and "nothing to do" in said)
@@ -151,12 +168,29 @@ def _trial(
             figures.faults.append(f"no {target.name} after {killed} kills")
         elif [entry.name for entry in out.iterdir()] != [target.name]:
             figures.faults.append(f"left beside {target.name}: {sorted(os.listdir(out))}")
-        figures.ended_first += killed == 0
         return
 
 
-def _run(command: list[str], wait_s: float | None) -> tuple[int, str]:
-    """Run a command, and kill it and all that it started after a time. (exit code, stderr)."""
+def _stage(out: Path, target: Path) -> str:
+    """What a run that was killed had done."""
+    work = out / f".{target.name}.annotate"
+    journal = work / "journal.jsonl"
+    lines = journal.read_bytes() if journal.exists() else b""
+    if target.exists():
+        return "the output had its name"
+    if not (work / "run.json").exists():
+        return "before the plan was frozen"
+    if not lines:
+        return "before the first part"
+    is_being_made = b"publishing" in lines or (work / target.name).exists()
+    return "while the output was made" if is_being_made else "between parts"
+
+
+def _run(command: list[str], wait_s: float | None, begins: Path | None = None) -> tuple[int, str]:
+    """Run a command, and kill it and all that it started after a time. (exit code, stderr).
+
+    begins: the file from whose appearance on the time counts.
+    """
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
@@ -164,6 +198,8 @@ def _run(command: list[str], wait_s: float | None) -> tuple[int, str]:
         text=True,
         start_new_session=True,
     )
+    while begins is not None and not begins.exists() and process.poll() is None:
+        time.sleep(0.001)
     try:
         _, said = process.communicate(timeout=wait_s)
     except subprocess.TimeoutExpired:
