@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,9 +33,6 @@ KINDS = ("out.parquet", "data", "out.csv", "out.jsonl")
 FROM_START = 0.3
 """Of the kills, the share that comes at any time from the start of the process; the others wait
 until its plan is frozen, for most of so short a run's time goes into its start."""
-
-WORK_SHARE = 0.4
-"""How long those wait after that at most, as a share of a whole run's time."""
 
 MAX_KILLS = 12
 """Of one trial; after so many its run is left in peace, so that every trial ends."""
@@ -86,10 +84,10 @@ def run_trials(
     figures = Figures()
     started = time.monotonic()
     sources = make_inputs(folder, seed)
-    expected, whole_s = _whole(folder, sources, model)
+    whole = _whole(folder, sources, model)
     chance = random.Random(seed)
     while figures.kills < kills and not figures.faults:
-        _trial(folder, sources, model, expected, whole_s, chance, figures)
+        _trial(folder, sources, model, whole, chance, figures)
         figures.trials += 1
         figures.seconds = time.monotonic() - started
         progress(figures)
@@ -104,14 +102,40 @@ def _command(sources: list[Path], target: Path, model: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _whole(folder: Path, sources: list[Path], model: str) -> tuple[pa.Table, float]:
-    """The rows of a run that nobody kills, and how long it took, in seconds."""
-    started = time.monotonic()
+@dataclass(frozen=True)
+class _Whole:
+    """A run that nobody kills: its rows, and its seconds, of which `work_s` after the plan."""
+
+    rows: pa.Table
+    seconds: float
+    work_s: float
+
+
+def _whole(folder: Path, sources: list[Path], model: str) -> _Whole:
     target = folder / "whole.parquet"
-    done = subprocess.run(_command(sources, target, model), capture_output=True, text=True)
-    if done.returncode != 3:  # broken pictures are among the inputs
-        raise RuntimeError(f"exit code {done.returncode}: {done.stderr}")
-    return _rows(target), time.monotonic() - started
+    begins = _header(target)
+    started = time.monotonic()
+    process = subprocess.Popen(
+        _command(sources, target, model), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    _wait_for(begins, process)
+    planned = time.monotonic()
+    _, said = process.communicate()
+    if process.returncode != 3:  # broken pictures are among the inputs
+        raise RuntimeError(f"exit code {process.returncode}: {said!r}")
+    ended = time.monotonic()
+    return _Whole(_rows(target), ended - started, ended - planned)
+
+
+def _header(target: Path) -> Path:
+    """The file of an output's work folder that is there once its plan is frozen."""
+    return target.parent / f".{target.name}.annotate" / "run.json"
+
+
+def _wait_for(path: Path, process: subprocess.Popen[Any]) -> None:
+    """Until a file is there, or the process that is to make it has ended."""
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.001)
 
 
 def _rows(target: Path) -> pa.Table:
@@ -129,8 +153,7 @@ def _trial(
     folder: Path,
     sources: list[Path],
     model: str,
-    expected: pa.Table,
-    whole_s: float,
+    whole: _Whole,
     chance: random.Random,
     figures: Figures,
 ) -> None:
@@ -143,15 +166,15 @@ def _trial(
     while True:
         plan, wait_s = None, None
         if killed < MAX_KILLS and chance.random() < FROM_START:
-            wait_s = chance.uniform(0.0, 1.3 * whole_s)
+            wait_s = chance.uniform(0.0, 1.3 * whole.seconds)
         elif killed < MAX_KILLS:
-            plan = out / f".{target.name}.annotate" / "run.json"
-            wait_s = chance.uniform(0.0, WORK_SHARE * whole_s)
+            plan = _header(target)
+            wait_s = chance.uniform(0.0, whole.work_s)
         code, said = _run(_command(sources, target, model), wait_s, plan)
         if "going on: " in said:
             figures.resumed += 1
         if target.exists():
-            fault = _difference(target, expected)
+            fault = _difference(target, whole.rows)
             if fault:
                 figures.faults.append(f"{target.name} after {killed} kills: {fault}")
                 return
@@ -198,8 +221,8 @@ def _run(command: list[str], wait_s: float | None, begins: Path | None = None) -
         text=True,
         start_new_session=True,
     )
-    while begins is not None and not begins.exists() and process.poll() is None:
-        time.sleep(0.001)
+    if begins is not None:
+        _wait_for(begins, process)
     try:
         _, said = process.communicate(timeout=wait_s)
     except subprocess.TimeoutExpired:
