@@ -29,6 +29,19 @@ CHANGES = re.compile(
     r"|symlinkat|unlink|unlinkat|rmdir|mknod|mknodat|truncate|chmod|fchmodat|chown|lchown|fchownat"
     r"|utime|utimes|utimensat|setxattr|lsetxattr)\((.*)\) += (-?\d+)"
 )
+CONNECTIONS = re.compile(r"\bsocket\(AF_(?!UNIX)\w+")
+TRACE = (
+    "strace",
+    "-f",
+    "-qq",
+    "-y",
+    "-s",
+    "4096",
+    "--seccomp-bpf",
+    "-e",
+    "trace=%file,%network",
+    "-o",
+)
 READS = ("open", "openat", "openat2")
 WRITING = re.compile(r"O_(WRONLY|RDWR|CREAT|TRUNC)")
 
@@ -129,25 +142,39 @@ def rows(target: Path) -> pa.Table:
     return read_table(target).replace_schema_metadata().combine_chunks().unify_dictionaries()
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-def test_a_run_does_not_even_try_to_write_elsewhere(
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="no strace installed")
+
+
+@needs_strace
+def test_attempts_are_seen(tmp_path: Path) -> None:
+    tries = "import os, socket; socket.socket(); os.path.exists('a'); os.access('b', os.W_OK)"
+    calls = traced(tmp_path / "calls", [sys.executable, "-c", f"{tries}; open('c', 'w')"], tmp_path)
+    assert changed(calls) == [str(tmp_path / "c")]
+    assert len(CONNECTIONS.findall(calls)) == 1
+
+
+@needs_strace
+def test_a_run_does_not_even_try_to_write_elsewhere_or_to_reach_a_network(
     place: Place, fake_model_folder: Path, tmp_path: Path
 ) -> None:
     before = state(place)
-    log = tmp_path / "calls"
-    done = start(
-        place, "x.parquet", fake_model_folder,
-        "strace", "-f", "-qq", "-y", "-s", "4096", "--seccomp-bpf", "-e", "trace=%file",
-        "-o", str(log),
-    )  # fmt: skip
-    if "ptrace" in done.stderr and "not permitted" in done.stderr.lower():
-        pytest.skip("strace may not trace here")
+    done = start(place, "x.parquet", fake_model_folder, *TRACE, str(tmp_path / "calls"))
     assert done.returncode == 3, done.stderr
     assert state(place) == before
+    calls = (tmp_path / "calls").read_text("utf-8", "replace")
     allowed = (str(place["out"]), str(place["crops"]), MEMORY, "/dev/null", "/dev/tty")
-    tried = set(changed(log.read_text("utf-8", "replace")))
+    tried = set(changed(calls))
     assert any(path.startswith(str(place["out"])) for path in tried)
     assert [path for path in sorted(tried) if not path.startswith(allowed)] == []
+    assert not CONNECTIONS.findall(calls)
+
+
+def traced(log: Path, command: list[str], folder: Path) -> str:
+    """The calls of a command; the test is skipped where they may not be watched."""
+    done = subprocess.run([*TRACE, str(log), *command], cwd=folder, capture_output=True, text=True)
+    if "ptrace" in done.stderr:
+        pytest.skip("strace may not trace here")
+    return log.read_text("utf-8", "replace")
 
 
 def changed(log: str) -> list[str]:
