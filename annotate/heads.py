@@ -18,6 +18,9 @@ ADULT_AGE = 18
 INTERVAL_LEVELS = (0.1, 0.9)
 """Where an age distribution ends its 80 % interval, unless calibration says otherwise."""
 
+STEP_YEARS = 0.1
+"""Between two whole years, the part of the year in which an age goes over from one to the other."""
+
 _SATURATED = 1e-5
 _MAX_KNOTS = 100
 
@@ -41,8 +44,9 @@ def estimates(
 
     Integer age a stands for the years from a - 0.5 to a + 0.5, because labels are whole numbers
     and the training labels are spread evenly around them: a distribution with all its weight on
-    30 has the median 30. Median, p10 and p90 are interpolated linearly inside that year. Nothing
-    is below 0 years. minor_probability is the weight of the integer ages below 18.
+    30 has the median 30. p10 and p90 are interpolated linearly inside that year; age is the median
+    in whole years, see whole_years. Nothing is below 0 years. minor_probability is the weight of
+    the integer ages below 18.
     Calibration: age p^(1/T), renormalised; gender logit / T (Guo et al. 2017). T of an age may
     depend on the median that the network gives. p10 and p90 are read at the calibrated levels.
     """
@@ -63,13 +67,25 @@ def estimates(
     mean = (p * years).sum(axis=1)
     variance = np.maximum((p * (years - mean[:, None]) ** 2).sum(axis=1), 0.0)
     return Predictions(
-        age=_float32(quantile(p, 0.5)),
+        age=_float32(whole_years(quantile(p, 0.5))),
         female_probability=_float32(female),
         age_p10=_float32(quantile(p, low)),
         age_p90=_float32(quantile(p, high)),
         age_sd=_float32(np.sqrt(variance)),
         minor_probability=_float32(np.clip(p[:, :ADULT_AGE].sum(axis=1), 0.0, 1.0)),
     )
+
+
+def whole_years(years: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Ages as people say them and data sets label them: in whole years, (N,).
+
+    Halfway between two of them is a ramp of STEP_YEARS instead of a step: a difference in the last
+    digit, which another engine makes, must not be a difference of a year. An age of 30.2 becomes
+    30, of 30.475 30.25, of 30.5 it stays, and of 30.525 it becomes 30.75.
+    """
+    nearest = np.round(years)
+    beyond = np.abs(years - nearest) - (1 - STEP_YEARS) / 2
+    return np.asarray(nearest + np.sign(years - nearest) * np.maximum(beyond, 0.0) / STEP_YEARS)
 
 
 def age_temperatures(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotate.errors import AnnotateError
-from annotate.heads import estimates, quantile
+from annotate.heads import estimates, quantile, whole_years
 
 
 def info(kind: str = "distribution", age_t: float = 1.0, gender_t: float = 1.0) -> dict[str, Any]:
@@ -43,7 +43,7 @@ GENDER = np.array([[0.8]], np.float32)
         # The last year ends at 116.5.
         ({"a116": 1.0}, 116.0, 115.6, 116.4, 0.0, 0.0),
         # 17 is a minor, 18 is not.
-        ({"a17": 0.25, "a18": 0.75}, 18 - 0.5 + 1 / 3, 16.9, 18.3667, 0.4330, 0.25),
+        ({"a17": 0.25, "a18": 0.75}, 18.0, 16.9, 18.3667, 0.4330, 0.25),
     ],
 )
 def test_estimates_of_distributions_worked_out_by_hand(
@@ -60,9 +60,12 @@ def test_estimates_of_distributions_worked_out_by_hand(
 
 
 def test_temperature_flattens_ages_and_gender() -> None:
-    # sqrt(0.8) : sqrt(0.2) is 2 : 1. The median lies 3/4 into the first year, -0.5 to 0.5.
+    # sqrt(0.8) : sqrt(0.2) is 2 : 1. p10 lies 3/20 into the first year, -0.5 to 0.5, and p90
+    # 7/10 into the next one; the median lies 3/4 into the first, which is nearest to 0.
     found = estimates(np.array([[0.8, 0.2]], np.float32), GENDER, info(age_t=2.0, gender_t=2.0))
-    assert found.age[0] == pytest.approx(0.25, abs=1e-6)
+    assert found.age_p90 is not None
+    assert found.age_p90[0] == pytest.approx(1.2, abs=1e-6)
+    assert found.age[0] == 0.0
     assert found.female_probability[0] == pytest.approx(2 / 3, abs=1e-6)
 
 
@@ -123,3 +126,30 @@ def test_quantiles_invert_the_cumulative_distribution(
     for share in shares:
         expected = max(0.0, float(np.interp(share, cumulative, edges)))
         assert quantile(p, share)[0] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("years", "said"),
+    [
+        (30.0, 30.0),
+        (30.2, 30.0),
+        (30.45, 30.0),
+        (30.475, 30.25),
+        (30.5, 30.5),
+        (30.525, 30.75),
+        (30.55, 31.0),
+        (31.5, 31.5),
+        (0.0, 0.0),
+        (0.3, 0.0),
+        (116.5, 116.5),
+    ],
+)
+def test_ages_are_whole_years_but_for_a_ramp_between_them(years: float, said: float) -> None:
+    assert whole_years(np.array([years]))[0] == pytest.approx(said, abs=1e-9)
+
+
+@given(st.floats(0, 120), st.floats(-1e-4, 1e-4))
+def test_what_engines_differ_by_never_makes_a_year(years: float, difference: float) -> None:
+    a, b = whole_years(np.array([years, max(years + difference, 0.0)]))
+    assert abs(a - b) <= 10 * abs(difference) + 1e-9
+    assert abs(a - years) <= 0.45 + 1e-9
