@@ -101,10 +101,10 @@ PHOTOGRAPHIC = Augmentation(
 
 BASE = Preset(
     name="base",
-    about="EfficientNet-Lite0 on 112 px RGB, pretrained on ImageNet, ages as a distribution",
+    about="EfficientNet-Lite0 on 144 px RGB, pretrained on ImageNet, ages as a distribution",
     source="annotate; network and first weights Tan and Le 2019, label distributions after Gao et"
     " al. 2017, schedule after Loshchilov 2017",
-    cost="about 70 minutes on two CPU cores that do nothing else, with KERAS_BACKEND=torch",
+    cost="about 160 minutes on two CPU cores that do nothing else, with KERAS_BACKEND=torch",
     expected="see docs/results.md",
     architecture="efficientnet_lite",
     pretrained="efficientnet_lite0",
