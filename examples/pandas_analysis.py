@@ -1,51 +1,41 @@
-"""Label a folder of face crops and look at it with pandas.
+"""Label pictures and look at the rows with pandas.
 
-Usage: python examples/pandas_analysis.py SOURCE, where SOURCE is a folder of face crops, or an
-output of `annotate run` such as people.parquet.
+    python examples/pandas_analysis.py people.parquet
+    python examples/pandas_analysis.py faces/ --faces crop
+
+Prints who is in the pictures, how sure the model is, and what went wrong.
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pandas as pd
+from labelled import arguments, labelled
 
 import annotate
-
-DECADES = [0, 10, 20, 30, 40, 50, 60, 70, 80, 150]
-
-
-def labelled(source: str) -> pd.DataFrame:
-    """The rows of a folder of face crops, or of an output that is there already."""
-    if Path(source).suffix in (".parquet", ".csv", ".jsonl"):
-        return annotate.read(source)
-    return annotate.run(source, faces="crop")
+from annotate.errors import shown
 
 
-def main(source: str) -> None:
-    """Print who is in the pictures, how sure the model is, and what went wrong."""
-    rows = labelled(source)
-    print(rows.status.value_counts(), end="\n\n")
+def main(rows: pd.DataFrame) -> None:
+    """Print what is in the rows."""
+    print(rows["status"].value_counts().loc[lambda count: count > 0], end="\n\n")
 
-    faces = rows[rows.status == "ok"].copy()
-    print(faces.groupby("gender").age.describe().round(1), end="\n\n")
-
-    faces["decade"] = pd.cut(faces.age, DECADES, right=False)
-    print(faces.pivot_table(index="decade", columns="gender", values="path", aggfunc="count"))
-    print()
+    faces = rows[rows["status"] == "ok"]
+    print(faces.groupby("gender")["age"].describe().round(1), end="\n\n")
+    print(pd.crosstab(faces["age_band"], faces["gender"], dropna=False), end="\n\n")
 
     # The least certain faces are the ones worth a person's look.
-    faces["interval"] = faces.age_p90 - faces.age_p10
-    widest = faces.nlargest(5, "interval")[["path", "age", "age_p10", "age_p90", "gender"]]
-    print(widest.round(1).to_string(index=False))
+    widest = faces.assign(years=faces["age_p90"] - faces["age_p10"]).nlargest(5, "years")
+    listed = widest[["path", "age", "age_p10", "age_p90", "gender"]]
+    # A name may hold what a terminal would obey; `shown` makes escapes of it.
+    print(
+        listed.to_string(index=False, float_format="{:.1f}".format, formatters={"path": shown}),
+        end="\n\n",
+    )
 
-    failed = rows[~rows.status.isin(["ok", "no_face"])]
-    for _, row in failed.iterrows():
-        print(f"{annotate.resolve(row)}: {row.status}: {row.error}")
+    failed = rows[~rows["status"].isin(["ok", "no_face"])]
+    for row in failed.to_dict("records"):
+        print(f"{shown(annotate.resolve(row), 300)}: {row['status']}: {row['error']}")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    main(sys.argv[1])
+    main(labelled(arguments(__doc__).parse_args()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annotate import AnnotateError, read
+from annotate.frames import CLOSED
 from annotate.readers import read_table
-from annotate.records import COLUMNS
+from annotate.records import COLUMNS, REVIEW_COLUMNS
 from annotate.rows import schema
 from annotate.writers import open_output
 
@@ -43,7 +45,14 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     ),
 }
 rows_of_any_kind = st.lists(
-    st.fixed_dictionaries({c.name: st.none() | VALUES[c.type] for c in COLUMNS}), max_size=5
+    st.fixed_dictionaries(
+        {
+            c.name: st.none()
+            | (st.sampled_from(CLOSED[c.name]) if c.name in CLOSED else VALUES[c.type])
+            for c in COLUMNS
+        }
+    ),
+    max_size=5,
 )
 
 
@@ -116,9 +125,12 @@ def test_columns_that_others_added_are_left_out_of_text(tmp_path: Path) -> None:
     lines = path.read_text().splitlines()
     path.write_text(f"note,{lines[0]}\nmine,{lines[1]}\n")
     assert read_table(path).to_pylist() == batch_of([ROW]).to_pylist()
+    with pytest.raises(AnnotateError, match="has no column 'note'"):
+        read(path, columns=["path", "note"])
 
 
-HEADER = ",".join(column.name for column in COLUMNS)
+COLUMN_NAMES = [column.name for column in COLUMNS]
+HEADER = ",".join(COLUMN_NAMES)
 DEEP = "[" * 100_000
 
 FOREIGN: dict[str, bytes] = {
@@ -196,3 +208,244 @@ def test_an_output_that_is_not_there_is_said_to_be_absent(tmp_path: Path) -> Non
     for name in ("x.parquet", "x.csv", "x.jsonl", "x"):
         with pytest.raises(AnnotateError, match=rf"no output at '.*{name}'"):
             read(tmp_path / name)
+
+
+# What is read on request ------------------------------------------------------------------
+
+FORMATS = pytest.mark.parametrize("name", ["x.parquet", "x.csv", "x.jsonl", "data"])
+
+
+@FORMATS
+def test_columns_are_read_in_the_order_in_which_they_are_named(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path / name, [ROW, {"path": "b.png", "age": 7}])
+    frame = read(path, columns=["gender", "path", "gender"])
+    assert list(frame.columns) == ["gender", "path"]
+    pd.testing.assert_frame_equal(frame, read(path)[["gender", "path"]])
+    # What is read for the columns that are made is not kept unless it was asked for.
+    frame = read(path, columns=("path",), age_bands=[0, 18], resolve=True)
+    assert list(frame.columns) == ["path", "age_band", "file"]
+    assert frame["age_band"].tolist() == ["18+", "0-17"]
+    assert frame.loc[0, "file"] == "/in/a.png"
+    assert frame.loc[1, "file"] is None  # without a source
+    assert read_table(path, ["age", "path"]).schema.names == ["age", "path"]
+
+
+def test_columns_that_others_added_to_parquet_are_read(tmp_path: Path) -> None:
+    table = read_table(written(tmp_path / "x.parquet", [ROW]))
+    added = table.append_column("note", pa.array(["mine"])).append_column(
+        "label_gender", pa.array(["male"])
+    )
+    pq.write_table(added, tmp_path / "y.parquet")
+    frame = read(tmp_path / "y.parquet")
+    assert list(frame.columns)[-2:] == ["note", "label_gender"]
+    assert frame["label_gender"].cat.categories.tolist() == ["female", "male"]
+    assert read(tmp_path / "y.parquet", columns=["note"])["note"].tolist() == ["mine"]
+
+
+@FORMATS
+def test_what_a_person_said_is_read_from_every_format(tmp_path: Path, name: str) -> None:
+    """The columns that `annotate review --apply` adds."""
+    bare = batch_of([ROW, {"path": "b.png"}])
+    reviewed = {c.name: pa.array([None, "x"], pa.string()) for c in REVIEW_COLUMNS}
+    table = pa.table(dict(zip(bare.schema.names, bare.columns, strict=True)) | reviewed)
+    with open_output(str(tmp_path / name), table.schema) as writer:
+        writer.write(table.to_batches()[0])
+    frame = read(tmp_path / name)
+    assert list(frame.columns) == [*COLUMN_NAMES, "label_source", "labelled"]
+    assert str(frame["label_source"].dtype) == "category"
+    assert [None if pd.isna(said) else said for said in frame["labelled"]] == [None, "x"]
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (["path", "\n"], r"has no column '\\x0a'"),
+        (["age_band"], r"has no column 'age_band': .*age_bands=True"),
+        ("path", "columns='path': expected a list of names"),
+        ([], "expected a list of names"),
+        ([1], "expected a list of names"),
+    ],
+    ids=str,
+)
+def test_columns_that_are_not_there_are_errors(
+    tmp_path: Path, name: str, columns: Any, said: str
+) -> None:
+    path = written(tmp_path / name, [ROW])
+    with pytest.raises(AnnotateError, match=said) as caught:
+        read(path, columns=columns)
+    assert str(caught.value).isprintable()
+
+
+@FORMATS
+def test_age_bands_and_paths_come_last(tmp_path: Path, name: str) -> None:
+    frame = read(written(tmp_path / name, [ROW, {}]), age_bands=True, resolve=True)
+    assert list(frame.columns) == [*(c.name for c in COLUMNS), "age_band", "file"]
+    assert frame["age_band"].cat.ordered
+    assert frame.loc[0, "age_band"] == "30-39"
+    assert pd.isna(frame.loc[1, "age_band"])
+    assert "age_band" not in read(tmp_path / name).columns
+
+
+@pytest.mark.parametrize(
+    "name", [b"\xff.parquet", b"\xff.csv", b"\xff.jsonl", b"\xff", b"file:x%41"]
+)
+def test_an_output_may_have_any_name(tmp_path: Path, name: bytes, monkeypatch: Any) -> None:
+    """Not UTF-8, or what Arrow would take for an address."""
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / f"x{Path(os.fsdecode(name)).suffix}", [ROW]).rename(os.fsdecode(name))
+    assert read(os.fsdecode(name))["path"].tolist() == ["a.png"]
+
+
+def test_a_folder_is_read_in_the_order_of_its_parts(tmp_path: Path) -> None:
+    """With other categories in each, nothing of what hides, and a column that only one has."""
+    (tmp_path / "data" / "_old").mkdir(parents=True)
+    for number in (2, 10, 1):
+        rows = [ROW | {"path": f"{number}.png", "source": f"/s{number}"}]
+        written(tmp_path / "x.parquet", rows).rename(tmp_path / f"data/part-{number:05}.parquet")
+    (tmp_path / "data" / "_notes").write_text("mine")
+    written(tmp_path / "x.parquet", [ROW]).rename(tmp_path / "data/_old/part-00000.parquet")
+    last = tmp_path / "data" / "part-00010.parquet"
+    pq.write_table(read_table(last).append_column("note", pa.array(["mine"])), last)
+    frame = read(tmp_path / "data")
+    assert frame["path"].tolist() == ["1.png", "2.png", "10.png"]
+    assert frame["source"].cat.categories.tolist() == ["/s1", "/s2", "/s10"]
+    assert list(frame.columns) == COLUMN_NAMES
+    with pytest.raises(AnnotateError, match="has no column 'note'"):
+        read(tmp_path / "data", columns=["note"])
+
+
+def test_what_pandas_saved_is_read_as_it_was(tmp_path: Path) -> None:
+    """The way of an analyst: filter, save, read again tomorrow."""
+    rows = [ROW | {"path": f"{i}.png", "age": i} for i in range(4)]
+    frame = read(written(tmp_path / "x.parquet", [*rows, {"path": "no.png"}]))
+    some = frame[frame["path"] != "1.png"]
+    expected = some.reset_index(drop=True)
+    some.to_parquet(tmp_path / "y.parquet")  # with its index, of which rows are missing
+    some.to_csv(tmp_path / "y.csv")
+    pd.testing.assert_frame_equal(read(tmp_path / "y.parquet"), expected)
+    assert read(tmp_path / "y.parquet").attrs == {"model": "fake"}
+    pd.testing.assert_frame_equal(read(tmp_path / "y.csv"), expected, check_categorical=False)
+
+
+def test_a_csv_of_a_spreadsheet_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.csv", [ROW])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_table(path).to_pylist() == batch_of([ROW]).to_pylist()
+
+
+# Tables of strangers ----------------------------------------------------------------------
+
+STRANGE = {
+    "text": pa.array(["x"]),
+    "bytes": pa.array([b"\xff"]),
+    "list": pa.array([[1]]),
+    "struct": pa.array([{"a": 1}]),
+    "huge": pa.array([10**30], pa.decimal128(38, 0)),
+    "nothing": pa.array([None], pa.null()),
+    "infinite": pa.array([float("inf")]),
+    "true": pa.array([True]),
+    "nested categories": pa.DictionaryArray.from_arrays(pa.array([0]), pa.array([2.5])),
+    "day": pa.array([0], pa.date32()),
+    "no UTF-8": pa.array([b"\xff\xfe"]).view(pa.string()),
+    "far time": pa.array([2**62], pa.timestamp("ms", "Mars/Phobos")),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_any_type_in_any_column_is_read_or_an_error_of_one_line(tmp_path: Path, kind: str) -> None:
+    usual = pa.Table.from_batches([batch_of([ROW])])
+    usual = usual.append_column("label_gender", pa.array(["male"]))
+    usual = usual.append_column("note", pa.array(["mine"]))
+    pq.write_table(usual, tmp_path / "x.parquet")
+    expected = read(tmp_path / "x.parquet").dtypes.astype(str)
+    for place, column in enumerate(usual.schema.names):
+        path = tmp_path / f"{column}.parquet"
+        pq.write_table(usual.set_column(place, column, STRANGE[kind]), path)
+        try:
+            frame = read(path, age_bands=True, resolve=True)
+        except AnnotateError as caught:
+            said = str(caught)
+            assert column in said.removeprefix(str(path))
+            assert (said.isprintable(), len(said) < 1000) == (True, True)
+        else:
+            assert len(frame) == 1
+            same = frame.dtypes.astype(str)[expected.index] == expected
+            assert same.drop(column).all()
+            assert same[column] or column == "note"
+
+
+@FORMATS
+@pytest.mark.parametrize(("column", "value"), [("status", "fine"), ("gender", "Female\n")])
+def test_an_unknown_category_is_an_error(
+    tmp_path: Path, name: str, column: str, value: str
+) -> None:
+    path = written(tmp_path / name, [ROW, ROW | {column: value}])
+    with pytest.raises(AnnotateError, match=f"{column!r} holds '.*', which this version") as caught:
+        read(path)
+    assert str(caught.value).isprintable()
+
+
+def test_ages_that_nobody_has_are_read_and_have_no_band(tmp_path: Path) -> None:
+    ages = [-5.0, float("nan"), float("inf"), 1e30, 200.0]
+    path = written(tmp_path / "x.parquet", [ROW | {"age": age} for age in ages])
+    frame = read(path, age_bands=True)
+    assert frame["age"].tolist()[::3] == [-5.0, pytest.approx(1e30)]
+    assert frame["age_band"].isna().tolist() == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"{",
+        b"[]",
+        b"\xff",
+        b'{"index_columns": ["path"], "columns": [], "column_indexes": []}',
+        b'{"index_columns": [{"kind": "range"}], "columns": 7}',
+        json.dumps(
+            {
+                "index_columns": ["age"],
+                "column_indexes": [],
+                "columns": [{"name": "age", "pandas_type": "object", "numpy_type": "os.system"}],
+            }
+        ).encode(),
+    ],
+)
+def test_what_a_file_says_of_pandas_is_not_believed(tmp_path: Path, block: bytes) -> None:
+    table = pa.Table.from_batches([batch_of([ROW])])
+    pq.write_table(table.replace_schema_metadata({"pandas": block}), tmp_path / "x.parquet")
+    expected = read(written(tmp_path / "y.parquet", [ROW]))
+    pd.testing.assert_frame_equal(read(tmp_path / "x.parquet"), expected)
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.csv"])
+def test_two_columns_of_one_name_are_an_error(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path / name, [ROW])
+    if name == "x.csv":
+        lines = path.read_text().splitlines()
+        path.write_text(f"{lines[0]},age\n{lines[1]},5\n")
+    else:
+        pq.write_table(read_table(path).append_column("age", pa.array([5.0])), path)
+    with pytest.raises(AnnotateError, match="two columns 'age'") as caught:
+        read(path)
+    assert str(caught.value).isprintable()
+
+
+def test_rows_that_take_no_room_on_disk_are_refused(tmp_path: Path) -> None:
+    """Ten million rows of nulls in half a megabyte would be gigabytes here."""
+    empty = pa.table({name: pa.nulls(10_000_000, pa.int8()) for name in COLUMN_NAMES})
+    pq.write_table(empty, tmp_path / "x.parquet", compression="zstd")
+    assert (tmp_path / "x.parquet").stat().st_size < 1_000_000
+    with pytest.raises(AnnotateError, match=r"10,000,000 rows in [\d,]+ bytes"):
+        read(tmp_path / "x.parquet")
+
+
+@FORMATS
+def test_a_name_that_breaks_lines_is_shown_on_one(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "a\nb\x1b[31m"
+    folder.mkdir()
+    for said in ("no output at", "cannot read"):
+        with pytest.raises(AnnotateError, match=said) as caught:
+            read(folder / name)
+        assert str(caught.value).isprintable()
+        (folder / name).write_bytes(b"\xff")
