@@ -1,0 +1,112 @@
+"""Comparison pages: what a browser shows of them, with names that would like to run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from annotate import Model, compare
+from annotate.labelling import write
+from annotate.run_config import RunConfig
+from annotate.writers import write_parquet
+from tests.browsers import Seen, is_as_wide_as_its_window
+from tests.conftest import draw
+
+HOSTILE = ["<img src=x onerror=alert(1)>.png", "<b>.png", "\u202egnp.png", "'\"&amp;{{7*7}}.png"]
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, fake_model: Model) -> tuple[Path, Path]:
+    """Two outputs over drawn faces of hostile names; in B all are 20 years older, and male."""
+    folder = tmp_path / "in"
+    for number, name in enumerate(HOSTILE):
+        draw(folder / name, (200, 40 * number, 0))
+    if os.name == "posix":
+        # A folder of a name that is not UTF-8, and in it a file: together they end a script.
+        draw(folder / "odd" / "script>.png", (250, 10, 10))
+        os.rename(folder / "odd", os.path.join(os.fsencode(folder), b"\xff\xfe<"))
+    first, second = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    write(RunConfig((str(folder),), faces="crop", workers=1), str(first), model=fake_model)
+    rows = pq.read_table(first)
+    n = rows.num_rows
+    ages = rows.column("age").to_numpy() + np.arange(20, 20 + n, dtype=np.float32)
+    for name, values in (
+        ("age", pa.array(ages)),
+        ("gender", pa.array(["male"] * n).dictionary_encode()),
+        ("female_probability", pa.array(np.full(n, 0.1, np.float32))),
+    ):
+        rows = rows.set_column(rows.schema.get_field_index(name), name, values)
+    write_parquet(rows, second)
+    return first, second
+
+
+def test_the_page_shows_what_moved_and_runs_nothing(
+    seen: Seen, tmp_path: Path, outputs: tuple[Path, Path]
+) -> None:
+    moved = compare(*outputs, report_dir=tmp_path / "report")
+    page = tmp_path / "report" / "comparison.html"
+    seen.page.goto(page.as_uri())
+    body = seen.page.locator("body").inner_text()
+    for name in [*HOSTILE[:2], HOSTILE[3]]:
+        assert name in body
+    assert "\u202e" not in body
+    assert "\\u202egnp.png" in body
+    if os.name == "posix":
+        assert "\\xff\\xfe</script>.png" in body
+    assert "100.0 %" in body  # all changed their gender
+    images = seen.page.locator("img")
+    # Four plots, and each face in both lists: all files are there.
+    assert images.count() == 4 + 2 * moved.faces.both
+    for image in images.all():
+        image.scroll_into_view_if_needed()
+        image.evaluate("image => image.decode()")
+        assert image.evaluate("image => image.naturalWidth") > 0
+    assert seen.complaints == []
+    assert seen.requests == [page.as_uri()]
+    for width in (1280, 390):
+        seen.page.set_viewport_size({"width": width, "height": 900})
+        assert is_as_wide_as_its_window(seen.page)
+
+
+def test_pictures_come_from_where_the_files_are(
+    seen: Seen, tmp_path: Path, outputs: tuple[Path, Path]
+) -> None:
+    first, second = outputs
+    rows = pq.read_table(second)
+    moved = pa.array(["/nowhere"] * rows.num_rows).dictionary_encode()
+    write_parquet(rows.set_column(rows.schema.get_field_index("source"), "source", moved), second)
+    (tmp_path / "in" / HOSTILE[1]).unlink()
+    compare(first, second, report_dir=tmp_path / "report")
+    seen.page.goto((tmp_path / "report" / "comparison.html").as_uri())
+    faces = pq.read_table(first).num_rows
+    assert seen.page.locator(".sheet img").count() == 2 * (faces - 1)
+    assert seen.page.get_by_text("no picture").count() == 2
+    assert seen.complaints == []
+
+
+def test_faces_are_named_only_where_they_must_not_be_passed_on(
+    seen: Seen, tmp_path: Path, outputs: tuple[Path, Path]
+) -> None:
+    compare(*outputs, report_dir=tmp_path / "report", thumbnails=False)
+    seen.page.goto((tmp_path / "report" / "comparison.html").as_uri())
+    assert seen.page.locator(".sheet img, .sheet .none").count() == 0
+    assert HOSTILE[0] in seen.page.locator(".sheet").first.inner_text()
+    assert b"image/jpeg" not in (tmp_path / "report" / "comparison.html").read_bytes()
+
+
+def test_a_comparison_without_faces_has_a_page(seen: Seen, tmp_path: Path) -> None:
+    from tests.hand_made import no_face, table_of
+
+    for name, path in (("a", "x.jpg"), ("b", "y.jpg")):
+        write_parquet(table_of(no_face(path)), tmp_path / f"{name}.parquet")
+    compare(tmp_path / "a.parquet", tmp_path / "b.parquet", report_dir=tmp_path / "report")
+    seen.page.goto((tmp_path / "report" / "comparison.html").as_uri())
+    assert seen.page.locator("h1").inner_text() == "Comparison of two outputs"
+    assert seen.page.locator("img").count() == 0
+    assert "No input has another status" in seen.page.locator("body").inner_text()
+    assert seen.complaints == []
