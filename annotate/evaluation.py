@@ -1,52 +1,42 @@
-"""Evaluation: a labelled folder in, an EvaluationReport and its files out.
+"""Evaluation: a labelled folder in, an EvaluationReport out.
 
 Predictions come from the pipeline or from an earlier output, labels from UTKFace names or from
-a table. A report folder gets `predictions.parquet` and `metrics.json`, each complete or not at
-all; both depend on the inputs and options alone, not on the time or the machine.
+a table. `report/files.py` writes what a report folder gets.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from annotate.errors import AnnotateError, shown
+from annotate.evaluation_report import EvaluationReport
 from annotate.face_options import DETECT_SIZE_PX, MIN_FACE_PX, MIN_SCORE
 from annotate.images import SUFFIXES, UNSUPPORTED_SUFFIXES
 from annotate.joining import join, typed
 from annotate.labels import Fault, LabelSet, labels_from_names, read_label_table
-from annotate.metrics import DEFINITIONS, RESAMPLES
+from annotate.metrics import RESAMPLES
 from annotate.model import Model, load_model
 from annotate.names import escape
+from annotate.paired import OtherReport, PairedComparison, compared, read_report
 from annotate.pipeline import Progress, prepare
 from annotate.plan import Plan
-from annotate.readers import read_table, to_frame
+from annotate.readers import read_table
 from annotate.records import Source, Status
-from annotate.rows import attributes_of
+from annotate.report.folder import make_folder
+from annotate.rows import attributes_of, plain
 from annotate.run_config import RunConfig
 from annotate.scan import scan
 from annotate.scoring import Scores, score
-from annotate.selection import ScanOptions
-from annotate.slices import FEW
-from annotate.version import __version__
-from annotate.writers import write_parquet
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-METRICS_VERSION = 1
-"""`schema_version` of metrics.json. Raised when a name is removed or changes its meaning."""
-
-METRICS_FILE = "metrics.json"
-PREDICTIONS_FILE = "predictions.parquet"
+from annotate.selection import ScanOptions, Selection
 
 MAX_RESAMPLES = 100_000
 
@@ -54,104 +44,14 @@ ROW_OPTIONS = ("faces", "detector", "detect_size", "min_face_px", "min_score", "
 """Of an output's metadata, what decided which faces there are and how they were labelled; a report
 has them too."""
 
-_EXIT_FAULTS = frozenset(
-    {"malformed_name", "invalid_value", "duplicate_row", "missing_file", "no_prediction"}
-)
-"""Faults that mean that something which was to be scored was not."""
-
 AnyPath = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class EvaluationReport:
-    """What an evaluation found.
-
-    folder: absolute path. model, model_sha256, engine: None where given predictions do not say.
-    options: as the evaluation was called. inputs: all that were met; scored or counted in
-    `not_scored` by reason. skipped: directory entries that are no inputs, by reason.
-    label_source: "utkface_name" or "table". joined: for given predictions, inputs found "by_sha256"
-    and "by_path". faults: all, in the order in which they were met.
-    """
-
-    folder: str
-    model: str | None
-    model_sha256: str | None
-    engine: str | None
-    options: Mapping[str, Any]
-    inputs: int
-    not_scored: Mapping[str, int]
-    skipped: Mapping[str, int]
-    label_source: str
-    joined: Mapping[str, int] | None
-    faults: tuple[Fault, ...]
-    scores: Scores = field(repr=False)
-
-    @property
-    def predictions(self) -> pd.DataFrame:
-        """Every input's rows and labels: what predictions.parquet holds."""
-        return to_frame(self.scores.table)
-
-    @property
-    def fault_counts(self) -> dict[str, int]:
-        """Number of faults by kind, sorted by kind."""
-        return dict(sorted(Counter(fault.kind for fault in self.faults).items()))
-
-    @property
-    def exit_code(self) -> int:
-        """0 where all went well, 3 where inputs failed or could not be scored as asked."""
-        failures = any(Status(status).is_failure for status in self.scores.by_status)
-        return 3 if failures or _EXIT_FAULTS & self.fault_counts.keys() else 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """What metrics.json holds: plain values only."""
-        scores = self.scores
-        overall = scores.overall.to_dict()
-        return {
-            "schema_version": METRICS_VERSION,
-            "annotate_version": __version__,
-            "folder": self.folder,
-            "model": {"name": self.model, "sha256": self.model_sha256, "engine": self.engine},
-            "options": dict(self.options),
-            "inputs": {
-                "total": self.inputs,
-                "by_status": dict(sorted(scores.by_status.items())),
-                "scored": scores.scored,
-                "not_scored": dict(sorted(self.not_scored.items())),
-                "skipped": dict(sorted(self.skipped.items())),
-                "joined": None if self.joined is None else dict(self.joined),
-            },
-            "labels": {"source": self.label_source, **scores.labelled},
-            "faces": scores.faces and scores.faces.to_dict(),
-            "faults": {
-                "counts": self.fault_counts,
-                "list": [asdict(fault) for fault in self.faults],
-            },
-            "duplicate_content": asdict(scores.duplicates),
-            "training": asdict(scores.training),
-            "age": overall["age"],
-            "gender": overall["gender"],
-            "minor": scores.minor and scores.minor.to_dict(),
-            "not_trained_on": scores.not_trained_on and scores.not_trained_on.to_dict(),
-            "slices": {
-                name: [part.to_dict() for part in found] for name, found in scores.slices.items()
-            },
-            "predicted_age_bands": [part.to_dict() for part in scores.predicted_age_bands],
-            "largest_gaps": [gap.to_dict() for gap in scores.largest_gaps],
-            "few_below": FEW,
-            "definitions": DEFINITIONS,
-        }
-
-    def render(self) -> str:
-        """The report as text for a terminal, without a final newline."""
-        from annotate.report.text import render
-
-        return render(self)
 
 
 def evaluate(
     folder: AnyPath,
     *,
     report_dir: AnyPath | None = None,
+    thumbnails: bool = True,
     labels: AnyPath | None = None,
     predictions: AnyPath | None = None,
     model: str | Model = "base",
@@ -169,25 +69,30 @@ def evaluate(
     limit: int | None = None,
     bootstrap: int = RESAMPLES,
     seed: int = 0,
+    compare: AnyPath | None = None,
     progress: Progress | None = None,
 ) -> EvaluationReport:
     """Compare predictions with the labels of a folder of images.
 
-    report_dir: where metrics.json and predictions.parquet are written, made if needed; None
-    writes nothing. labels: CSV or Parquet with `path` relative to folder and any of `age`,
+    report_dir: where report.html, its plots, metrics.json, metrics.md and predictions.parquet are
+    written, made if needed; None writes nothing. thumbnails: whether report.html shows the faces of
+    the largest errors. labels: CSV or Parquet with `path` relative to folder and any of `age`,
     `gender`, `race`; None reads UTKFace file names. predictions: an output of `annotate run` to
     take instead of running the model. model: the name of a bundled model, a model folder, or a
     loaded model. faces: "crop" where each image is one aligned face; "detect" for whole
     photographs, of which the face nearest the centre is scored; detect_size to max_faces, tta and
     timeout_s: as in RunConfig. Given predictions were made one way or the other, so these seven
     say nothing of them. limit: the first N inputs. bootstrap: resamples behind the intervals, 0
-    for none. progress: called with the run's summary after each batch.
+    for none. compare: the folder of another report on the same images, to set this one beside; only
+    its predictions.parquet is read. progress: called with the run's summary after each batch.
     Raises AnnotateError where nothing can be scored or the report cannot be written.
     """
+    started_at, clock = datetime.now(UTC), time.monotonic()
     root = _checked_folder(folder)
     _check_bootstrap(bootstrap)
     if report_dir is not None:
-        _make_report_dir(report_dir)
+        _make_report_dir(report_dir, root)
+    other = None if compare is None else read_report(compare)
     config = RunConfig(
         sources=(root,),
         faces=faces,
@@ -211,9 +116,17 @@ def evaluate(
     scores = score(got.table, got.labels, parts=got.parts, resamples=bootstrap, seed=seed)
     if not scores.scored:
         raise AnnotateError(_nothing_scored(root, got, scores))
-    report = _report(config, got, scores, labels, predictions, bootstrap, seed)
+    report = EvaluationReport(
+        **_described(config, got, scores),
+        options=_options(config, got, labels, predictions, bootstrap, seed),
+        compared=_compared(scores, other, bootstrap, seed),
+        started_at=started_at,
+        seconds=time.monotonic() - clock,
+    )
     if report_dir is not None:
-        _write(report, report_dir)
+        from annotate.report.files import write_report
+
+        write_report(report, Path(report_dir), thumbnails=thumbnails)
     return report
 
 
@@ -283,7 +196,7 @@ def _read_labels(config: RunConfig, labels: AnyPath | None, plan: Plan) -> Label
     else:
         # Of a limited run the table may name files that come after the limit.
         folder = scan(config.sources, _scan_options(None)).plan if config.limit else plan
-        found = _only(read_label_table(labels, _paths(folder)), set(names))
+        found = read_label_table(labels, _paths(folder)).only(set(names))
         expected = f"expected their paths below it in the column path of {shown(os.fspath(labels))}"
     if not any(label.age is not None or label.gender for label in found.labels.values()):
         raise AnnotateError(
@@ -297,13 +210,6 @@ def _paths(plan: Iterable[Source]) -> list[str]:
     return [source.path for source in plan]
 
 
-def _only(found: LabelSet, names: set[str]) -> LabelSet:
-    """What a table says of some inputs, and all faults that are not about other inputs."""
-    faults = tuple(f for f in found.faults if f.kind != "unlabelled" or f.path in names)
-    labels = {path: label for path, label in found.labels.items() if path in names}
-    return LabelSet(labels, faults, found.source)
-
-
 def _nothing_scored(root: str, got: _Got, scores: Scores) -> str:
     counts = Counter(scores.not_scored)
     counts["no_prediction"] += got.missing
@@ -312,52 +218,58 @@ def _nothing_scored(root: str, got: _Got, scores: Scores) -> str:
     return f"no image in {shown(root)} can be scored: {reasons}{hint}"
 
 
-def _report(
+def _compared(
+    scores: Scores, other: OtherReport | None, bootstrap: int, seed: int
+) -> PairedComparison | None:
+    """How the scores stand beside another report, where there is one."""
+    if other is None:
+        return None
+    return compared(scores.table, other, resamples=bootstrap, seed=seed)
+
+
+def _described(config: RunConfig, got: _Got, scores: Scores) -> dict[str, Any]:
+    """Fields of the report: what was evaluated, and what was found."""
+    attributes = attributes_of(got.table.schema)
+    not_scored = Counter(scores.not_scored)
+    if got.missing:
+        not_scored["no_prediction"] += got.missing
+    return {
+        "folder": escape(os.fsencode(config.sources[0])),
+        "model": _text(attributes.get("model")),
+        "model_sha256": _text(attributes.get("model_sha256")),
+        "engine": _text(attributes.get("engine")),
+        "inputs": scores.inputs + got.missing,
+        "not_scored": dict(not_scored),
+        "skipped": dict(got.skipped),
+        "label_source": got.labels.source,
+        "joined": got.joined,
+        "faults": (*got.labels.faults, *got.faults, *scores.faults),
+        "scores": scores,
+    }
+
+
+def _options(
     config: RunConfig,
     got: _Got,
-    scores: Scores,
     labels: AnyPath | None,
     predictions: AnyPath | None,
     bootstrap: int,
     seed: int,
-) -> EvaluationReport:
-    attributes = {name: _plain(v) for name, v in attributes_of(got.table.schema).items()}
-    not_scored = Counter(scores.not_scored)
-    if got.missing:
-        not_scored["no_prediction"] += got.missing
-    options = {
-        **{name: attributes.get(name) for name in ROW_OPTIONS},
+) -> dict[str, Any]:
+    """The report's options: those that rows rest on, and those of the call."""
+    attributes = attributes_of(got.table.schema)
+    return {
+        **{name: plain(attributes.get(name)) for name in ROW_OPTIONS},
         "labels": None if labels is None else os.fspath(labels),
         "predictions": None if predictions is None else os.fspath(predictions),
         "limit": config.limit,
         "bootstrap": bootstrap,
         "seed": seed,
     }
-    return EvaluationReport(
-        folder=escape(os.fsencode(config.sources[0])),
-        model=_text(attributes.get("model")),
-        model_sha256=_text(attributes.get("model_sha256")),
-        engine=_text(attributes.get("engine")),
-        options=options,
-        inputs=scores.inputs + got.missing,
-        not_scored=dict(not_scored),
-        skipped=dict(got.skipped),
-        label_source=got.labels.source,
-        joined=got.joined,
-        faults=(*got.labels.faults, *got.faults, *scores.faults),
-        scores=scores,
-    )
 
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _plain(value: object) -> str | int | float | None:
-    """What an output's metadata may hold of an option; a stranger's may hold anything."""
-    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    return None
 
 
 def _checked_folder(folder: AnyPath) -> str:
@@ -372,32 +284,12 @@ def _check_bootstrap(bootstrap: int) -> None:
         raise AnnotateError(f"bootstrap must be from 0 to {MAX_RESAMPLES}, got {bootstrap}")
 
 
-def _make_report_dir(report_dir: AnyPath) -> None:
+def _make_report_dir(report_dir: AnyPath, root: str) -> None:
     """Make the report's folder before any work is done. Raises AnnotateError."""
-    try:
-        os.makedirs(report_dir, exist_ok=True)
-    except OSError as error:
+    folder = os.fspath(report_dir)
+    if Selection(_scan_options(None)).is_walked(root, folder):
         raise AnnotateError(
-            f"cannot make the report folder {shown(os.fspath(report_dir))}: {error.strerror}"
-        ) from error
-
-
-def _write(report: EvaluationReport, report_dir: AnyPath) -> None:
-    folder = Path(report_dir)
-    write_parquet(report.scores.table, folder / PREDICTIONS_FILE)
-    text = json.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n"
-    _write_text(folder / METRICS_FILE, text)
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a file that appears complete or not at all. Raises AnnotateError."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise AnnotateError(f"cannot write {shown(str(path))}: {error.strerror}") from error
+            f"the report folder {shown(folder, 300)} lies in {shown(root, 300)}, and the next"
+            " evaluation would take its plots for images: name one outside, or a hidden one"
+        )
+    make_folder(folder)

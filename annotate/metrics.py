@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int32]
 Statistic = Callable[[Counts], Floats]
 """(B, N) times that each face was drawn -> (B, K) figures, NaN where one is not defined."""
@@ -29,49 +30,6 @@ CALIBRATION_BINS = 10
 
 _CELLS = 50_000
 """B times N of the resamples held at once: an array of them fits a core's cache."""
-
-DEFINITIONS = {
-    "interval": "95 % percentile bootstrap over faces; resamples in which a figure is not"
-    " defined are left out; null below two faces or without resamples",
-    "age.mae": "mean of |prediction - label|, years",
-    "age.median_error": "median of |prediction - label|, years",
-    "age.rmse": "square root of age.mse, years",
-    "age.mse": "mean of (prediction - label) squared, years squared",
-    "age.bias": "mean of prediction - label, years; above 0 is too old",
-    "age.cs5": "share of faces with |prediction - label| of at most 5 years",
-    "age.interval_coverage": "share of labels within age_p10 to age_p90, ends included; 0.80 is"
-    " right; n counts the faces that have an interval",
-    "gender.accuracy": "share of faces whose predicted gender is the label",
-    "gender.balanced_accuracy": "mean of the shares of females and of males that are found;"
-    " null where one gender is absent",
-    "gender.auc": "area under the ROC curve of female_probability, ties count half; null where"
-    " one gender is absent",
-    "gender.calibration_error": "expected calibration error: 10 equal bins of"
-    " female_probability, the last includes 1; mean over faces of the bin's |mean"
-    " female_probability - share labelled female|. Never below 0, so noise raises it: in"
-    " small slices it and, more so, its interval lie too high",
-    "predicted_age_bands": "the figures of the faces with an age label, by the age band of the"
-    " prediction: what an estimate in that band is worth. Bands without faces are left out",
-    "minor": "minor_probability against age labels below 18, over the faces with both; null where"
-    " there are none, as of a model that gives no minor_probability",
-    "minor.auc": "as gender.auc; null where no face or every face is labelled a minor",
-    "minor.calibration_error": "as gender.calibration_error",
-    "minor.brier": "Brier score: mean of (minor_probability - 1 for minors, 0 for adults) squared",
-    "minor.share_minor": "share of faces labelled below 18",
-    "largest_gaps": "for each dimension and each crossing of two, the slices with the worst and the"
-    " best age.mae and gender.accuracy. Of slices in which the figure rests on 100 faces or more;"
-    " where fewer than two do, on 30 or more; least_n says which. The largest of many gaps is"
-    " partly chance: see the intervals",
-    "faces": "of whole photographs: what was found in the inputs with an age or a gender label;"
-    " null for crops",
-    "faces.searched": "labelled inputs that were searched for faces",
-    "faces.not_found": "of them, those without a face; they are listed among the faults",
-    "faces.not_found_share": "faces.not_found / faces.searched, with a 95 % Wilson interval",
-    "faces.several": "of them, those with more than one face; the face nearest the centre of the"
-    " picture is scored",
-    "faces.passed_over": "the other faces of those",
-}
-"""What each figure means; written to `metrics.json` beside the figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +133,22 @@ def age_metrics(
     p10 = nothing if p10 is None else p10
     p90 = nothing if p90 is None else p90
     known = np.isfinite(label) & np.isfinite(age)
-    label, age, p10, p90 = label[known], age[known], p10[known], p90[known]
+    statistic, _ = age_statistic(label[known], age[known], p10[known], p90[known])
+    figures = with_intervals(statistic, int(known.sum()), 7, resamples, seed)
+    bounded = known & np.isfinite(p10) & np.isfinite(p90)
+    figures[-1] = replace(figures[-1], n=int(bounded.sum()))
+    return AgeMetrics(*figures)
+
+
+def age_statistic(
+    label: Floats, age: Floats, p10: Floats, p90: Floats
+) -> tuple[Statistic, Integers]:
+    """What works out the fields of AgeMetrics, in their order, from how often each face was drawn.
+
+    All float64 (N,), years; label and age are finite. Returns it and int64 (N,), the order in
+    which it takes the faces: order[i] is its i-th.
+    """
+    n = len(label)
     error = age - label
     size = np.abs(error)
     bounded = np.isfinite(p10) & np.isfinite(p90)
@@ -184,7 +157,6 @@ def age_metrics(
     order = np.lexsort((covered, bounded, error, size))
     size, error, bounded, covered = size[order], error[order], bounded[order], covered[order]
     columns = np.stack((size, error**2, error, covered, bounded)).astype(np.float64)
-    n = len(error)
     n_within = int(np.searchsorted(size, CS_YEARS, side="right"))
 
     def statistic(counts: Counts) -> Floats:
@@ -197,9 +169,7 @@ def age_metrics(
         median = _median_of_sorted(size, drawn)
         return np.column_stack((mae / n, median, np.sqrt(mse), mse, bias / n, within, coverage))
 
-    figures = _with_intervals(statistic, n, 7, resamples, seed)
-    figures[-1] = replace(figures[-1], n=int(bounded.sum()))
-    return AgeMetrics(*figures)
+    return statistic, order
 
 
 def _weighted_sums(counts: Counts, columns: Floats) -> Floats:
@@ -241,10 +211,18 @@ def gender_metrics(
     """
     known = np.isfinite(female_label) & np.isfinite(female) & np.isfinite(female_probability)
     label, guess = female_label[known] == 1, female[known] == 1
-    probability = female_probability[known]
+    statistic, _ = gender_statistic(label, guess, female_probability[known])
+    return GenderMetrics(*with_intervals(statistic, len(label), 4, resamples, seed))
+
+
+def gender_statistic(label: Flags, guess: Flags, probability: Floats) -> tuple[Statistic, Integers]:
+    """What works out the fields of GenderMetrics, in their order, as age_statistic does.
+
+    label, guess: bool (N,), female. probability: float64 (N,), finite.
+    """
+    n = len(label)
     order = np.lexsort((guess, label, probability))
     label, guess, probability = label[order], guess[order], probability[order]
-    n = len(label)
     columns = np.stack((label & guess, ~label & ~guess, label)).astype(np.float64)
     ties = _run_starts(probability)
     bins = _calibration_bins(probability)
@@ -259,7 +237,7 @@ def gender_metrics(
         accuracy = (hits_female + hits_male) / n
         return np.column_stack((accuracy, balanced, auc, calibration))
 
-    return GenderMetrics(*_with_intervals(statistic, n, 4, resamples, seed))
+    return statistic, order
 
 
 def minor_metrics(
@@ -292,7 +270,7 @@ def minor_metrics(
         calibration = _calibration_error(excess, bins, counts)
         return np.column_stack((auc, calibration, squares / n, minors / n))
 
-    return MinorMetrics(n, *_with_intervals(statistic, n, 4, resamples, seed))
+    return MinorMetrics(n, *with_intervals(statistic, n, 4, resamples, seed))
 
 
 def _calibration_bins(probability: Floats) -> Integers:
@@ -330,7 +308,7 @@ def _ranked_pairs(label: npt.NDArray[np.bool_], ties: Integers, counts: Counts) 
     return np.asarray(pairs / 2, dtype=np.float64)
 
 
-def _with_intervals(
+def with_intervals(
     statistic: Statistic, n: int, figures: int, resamples: int, seed: int | list[int]
 ) -> list[Metric]:
     """K = figures metrics of n faces, with percentile bootstrap intervals."""

@@ -21,13 +21,17 @@ from annotate.central_faces import (
     standing_rows,
     were_searched,
 )
+from annotate.curves import Curves, curves
+from annotate.duplicates import DuplicateContent, duplicate_content
 from annotate.gaps import Gap, largest_gaps
 from annotate.heads import ADULT_AGE
 from annotate.labels import Fault, Label, LabelSet
 from annotate.metrics import RESAMPLES, Floats, Integers, MinorMetrics, minor_metrics
+from annotate.mistakes import Mistakes, mistakes
 from annotate.records import Status
 from annotate.rows import attributes_of, with_metadata
 from annotate.slices import Pairs, Slice, all_slices, predicted_age_bands, score_slice
+from annotate.thresholds import Thresholds, thresholds
 
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 REPORT_FIELDS = (
@@ -41,26 +45,14 @@ REPORT_FIELDS = (
 whether a figure rests on the row."""
 
 NO_LABEL = "no_label"
+OTHER_FACE = "other_face"  # the label is of a review, and of another face or of other bytes
 NO_PREDICTION = "no_prediction"
 _NOT_SCORED = ("malformed_name", "invalid_value", "duplicate_row", "unlabelled")
 HASH_DIGITS = 16
 """Hexadecimal digits of a SHA-256 by which a model lists the images of its training."""
 
 _NO_LABEL = Label()
-
-
-@dataclass(frozen=True, slots=True)
-class DuplicateContent:
-    """Byte-identical files. groups: of two files or more. files: in all groups together.
-
-    *_conflicts: groups whose files are labelled differently.
-    """
-
-    groups: int
-    files: int
-    age_conflicts: int
-    gender_conflicts: int
-    race_conflicts: int
+_EDGES = ("x_min", "y_min", "x_max", "y_max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +77,9 @@ class Scores:
     table: all rows, with REPORT_FIELDS; labels are in the row of each input that stands for it.
     by_status: inputs by status. labelled: scored inputs by "age", "gender" and "race" label.
     not_scored: inputs by reason; with `scored` it sums to `inputs`. faults: "no_face" and
-    "label_conflict". faces: None for crops.
+    "label_conflict". faces: None for crops. pairs: labels and predictions of the scored inputs.
     minor: None where no probability to be a minor can be scored. not_trained_on: figures of the
-    images that are new to the model, where only some are.
+    images that are new to the model, where only some are. thresholds: None without age labels.
     """
 
     table: pa.Table
@@ -105,6 +97,10 @@ class Scores:
     not_trained_on: Slice | None
     slices: Mapping[str, tuple[Slice, ...]]
     predicted_age_bands: tuple[Slice, ...]
+    pairs: Pairs
+    curves: Curves
+    thresholds: Thresholds | None
+    mistakes: Mistakes
 
     @property
     def largest_gaps(self) -> tuple[Gap, ...]:
@@ -132,15 +128,16 @@ def score(
     has_gender &= np.isfinite(pairs.female)
     scored = has_age | has_gender
     chosen = pairs.take(scored)
-    conflicts, duplicates = _duplicate_content(inputs)
+    conflicts, duplicates = duplicate_content(inputs.names, inputs.labels, inputs.sha256)
     training, trained_on = _training_overlap(inputs.sha256, parts or {}, scored)
     new = scored & ~trained_on
+    written = _with_report_fields(table, inputs, scored, labels.source)
     not_trained_on = None
     if 0 < new.sum() < scored.sum():
         where = {"trained_on": "no"}
         not_trained_on = score_slice(pairs.take(new), where, resamples=resamples, seed=seed)
     return Scores(
-        table=_with_report_fields(table, inputs, scored, labels.source),
+        table=written,
         inputs=len(inputs.rows),
         by_status=dict(Counter(inputs.statuses)),
         scored=int(scored.sum()),
@@ -159,6 +156,10 @@ def score(
         not_trained_on=not_trained_on,
         slices=all_slices(chosen, resamples=resamples, seed=seed),
         predicted_age_bands=predicted_age_bands(chosen, resamples=resamples, seed=seed),
+        pairs=chosen,
+        curves=curves(chosen, resamples=resamples, seed=seed),
+        thresholds=thresholds(chosen),
+        mistakes=mistakes(written),
     )
 
 
@@ -196,15 +197,23 @@ class _Inputs:
 
 def _inputs(table: pa.Table, labels: LabelSet) -> _Inputs:
     standing = standing_rows(table)
-    taken = table.select(["path", "status", "sha256"]).take(pa.array(standing.rows))
+    taken = table.select(["path", "status", "sha256", *_EDGES]).take(pa.array(standing.rows))
     names = taken.column("path").to_pylist()
+    sha256 = taken.column("sha256").to_pylist()
+    edges = zip(*(taken.column(name).to_pylist() for name in _EDGES), strict=True)
+    boxes = edges if were_searched(table) else [None] * len(names)
     return _Inputs(
         rows=standing.rows,
         faces=standing.faces,
         names=names,
         statuses=taken.column("status").to_pylist(),
-        sha256=taken.column("sha256").to_pylist(),
-        labels=[labels.labels.get(name, _NO_LABEL) for name in names],
+        sha256=sha256,
+        labels=[
+            label if label.face is None or label.face.is_scored(digest, box) else _NO_LABEL
+            for label, digest, box in zip(
+                (labels.labels.get(name, _NO_LABEL) for name in names), sha256, boxes, strict=True
+            )
+        ],
     )
 
 
@@ -245,7 +254,9 @@ def _not_scored(inputs: _Inputs, labels: LabelSet, scored: Flags) -> dict[str, i
         if status != Status.OK:
             reasons[status] += 1
         elif label.age is None and label.gender is None:
-            reasons[by_path.get(inputs.names[index], NO_LABEL)] += 1
+            name = inputs.names[index]
+            is_of_other = labels.labels.get(name, _NO_LABEL) != label
+            reasons[OTHER_FACE if is_of_other else by_path.get(name, NO_LABEL)] += 1
         else:
             reasons[NO_PREDICTION] += 1
     return dict(reasons)
@@ -277,43 +288,6 @@ def _without_face(table: pa.Table, inputs: _Inputs) -> list[Fault]:
 
 def _size_text(width: int | None, height: int | None) -> str:
     return "no face found" if width is None else f"no face found in {width} x {height} px"
-
-
-def _duplicate_content(inputs: _Inputs) -> tuple[list[Fault], DuplicateContent]:
-    """Groups of byte-identical files, and a fault for each group whose labels disagree."""
-    names, labels = inputs.names, inputs.labels
-    groups: dict[str, list[int]] = {}
-    for index, digest in enumerate(inputs.sha256):
-        if digest is not None:
-            groups.setdefault(digest, []).append(index)
-    several = [group for group in groups.values() if len(group) > 1]
-    conflicts: Counter[str] = Counter()
-    faults = []
-    for group in several:
-        differing = {
-            name: found
-            for name in ("age", "gender", "race")
-            if len(found := _distinct([getattr(labels[index], name) for index in group])) > 1
-        }
-        conflicts.update(differing.keys())
-        if differing:
-            said = ", ".join(f"{name} {' / '.join(f)}" for name, f in differing.items())
-            others = "; ".join(names[index] for index in group[1:])
-            detail = f"{said}; same bytes as {others}"
-            faults.append(Fault("label_conflict", names[group[0]], detail))
-    return faults, DuplicateContent(
-        groups=len(several),
-        files=sum(map(len, several)),
-        age_conflicts=conflicts["age"],
-        gender_conflicts=conflicts["gender"],
-        race_conflicts=conflicts["race"],
-    )
-
-
-def _distinct(values: list[Any]) -> list[str]:
-    """The different labels among some, in order, as text; absent ones say nothing."""
-    known = dict.fromkeys(value for value in values if value is not None)
-    return [f"{value:g}" if isinstance(value, float) else value for value in known]
 
 
 def _training_overlap(

@@ -143,13 +143,13 @@ def all_slices(
 
     Returns them by name ("race", "age_band_x_gender", ...); only those that hold faces.
     """
-    keys = _slice_keys(pairs)
+    keys = slice_keys(pairs)
     slices: dict[str, tuple[Slice, ...]] = {}
     for size in range(1, len(DIMENSIONS) + 1):
         for names in itertools.combinations(DIMENSIONS, size):
             found = [
                 score_slice(pairs.take(chosen), where, resamples=resamples, seed=seed)
-                for where, chosen in _groups(names, keys)
+                for where, chosen in groups(names, keys)
             ]
             slices["_x_".join(names)] = tuple(found)
     return slices
@@ -166,7 +166,7 @@ def predicted_age_bands(
     keys = {"predicted_age_band": (BAND_NAMES, np.where(known, age_band(pairs.age), -1))}
     return tuple(
         score_slice(pairs.take(chosen), where, resamples=resamples, seed=seed)
-        for where, chosen in _groups(("predicted_age_band",), keys)
+        for where, chosen in groups(("predicted_age_band",), keys)
     )
 
 
@@ -185,7 +185,7 @@ def races_sliced(race: npt.NDArray[np.str_]) -> list[str]:
     return sorted(str(name) for _, name in order[:MAX_RACES])
 
 
-def _slice_keys(pairs: Pairs) -> dict[str, tuple[tuple[str, ...], Integers]]:
+def slice_keys(pairs: Pairs) -> dict[str, tuple[tuple[str, ...], Integers]]:
     """By dimension: its names, and for each face (N,) the index of its name, -1 for none."""
     races = tuple(races_sliced(pairs.race))
     known = np.isfinite(pairs.female_label)
@@ -199,13 +199,13 @@ def _slice_keys(pairs: Pairs) -> dict[str, tuple[tuple[str, ...], Integers]]:
     }
 
 
-def _groups(
+def groups(
     names: tuple[str, ...], keys: Mapping[str, tuple[tuple[str, ...], Integers]]
 ) -> Iterator[tuple[dict[str, str], Integers]]:
     """(labels shared, indices of the faces) of each group that exists, in order of the names."""
     codes = np.column_stack([keys[name][1] for name in names])
     faces = np.flatnonzero((codes >= 0).all(axis=1))
-    groups, member = np.unique(codes[faces], axis=0, return_inverse=True)
-    for index, group in enumerate(groups):
+    found, member = np.unique(codes[faces], axis=0, return_inverse=True)
+    for index, group in enumerate(found):
         where = {name: keys[name][0][code] for name, code in zip(names, group, strict=True)}
         yield where, faces[member.ravel() == index]

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
+from annotate.definitions import DEFINITIONS
 from annotate.metrics import (
-    DEFINITIONS,
     AgeMetrics,
     GenderMetrics,
     MinorMetrics,

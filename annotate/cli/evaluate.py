@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from annotate.cli.options import detection_options, inference_options
+from annotate.errors import shown
 
 if TYPE_CHECKING:
     from annotate.summary import Summary
@@ -22,7 +24,15 @@ if TYPE_CHECKING:
     "report_dir",
     type=click.Path(file_okay=False),
     metavar="DIR",
-    help="Write metrics.json and predictions.parquet to DIR.",
+    help="Write report.html, its plots as PNG, metrics.json, metrics.md and predictions.parquet to"
+    " DIR, which must lie outside FOLDER.",
+)
+@click.option(
+    "--thumbnails/--no-thumbnails",
+    default=True,
+    show_default=True,
+    help="Whether report.html shows the faces of the largest errors, or names them only: for data"
+    " sets whose images must not be passed on.",
 )
 @click.option(
     "--labels",
@@ -56,11 +66,20 @@ if TYPE_CHECKING:
     metavar="B",
     help="Resamples behind the 95 % intervals; 0 for none.",
 )
+@click.option(
+    "--compare",
+    type=click.Path(file_okay=False),
+    metavar="OTHER_REPORT_DIR",
+    help="Set this evaluation beside another one of the same images, which `--report` wrote there:"
+    " images are joined by SHA-256, differences have paired bootstrap intervals.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no hints on stderr.")
 @click.pass_context
 def evaluate_command(
     context: click.Context,
     folder: str,
     report_dir: str | None,
+    thumbnails: bool,
     labels: str | None,
     predictions: str | None,
     faces: str,
@@ -77,29 +96,37 @@ def evaluate_command(
     timeout_s: float,
     limit: int | None,
     bootstrap: int,
+    compare: str | None,
+    quiet: bool,
 ) -> None:
     """Compare predictions with the labels of the images in FOLDER.
 
     Prints age and gender figures with intervals, by age band, gender and race, and every fault
-    of the labels. The exit code is 3 where names are malformed or images failed.
+    of the labels. --report writes a page with plots, tables and the largest errors, which opens in
+    any browser and loads nothing. The exit code is 3 where names are malformed or images failed.
 
     \b
     Examples:
       annotate evaluate UTKFace/ --report report/
-      annotate evaluate faces/ --labels labels.csv --report report/
+      annotate evaluate faces/ --labels labels.csv --report report/ --no-thumbnails
       annotate evaluate photographs/ --labels labels.csv --faces detect
       annotate evaluate photographs/ --labels labels.csv --predictions people.parquet
+      annotate evaluate UTKFace/ --model nano --report nano/ --compare base/
     """
     _check_detection(context, faces, predictions)
     if tta and predictions is not None:
         raise click.UsageError("--tta runs the model, but --predictions has its rows: pass one")
 
+    from annotate.cli.progress import say
     from annotate.evaluation import evaluate
+    from annotate.report.files import PAGE_FILE
 
+    heard: list[Summary] = []
     with contextlib.ExitStack() as stack:
         report = evaluate(
             folder,
             report_dir=report_dir,
+            thumbnails=thumbnails,
             labels=labels,
             predictions=predictions,
             model=model,
@@ -116,11 +143,13 @@ def evaluate_command(
             timeout_s=timeout_s,
             limit=limit,
             bootstrap=bootstrap,
-            progress=_progress(stack),
+            compare=compare,
+            progress=None if quiet else _progress(stack, heard),
         )
     click.echo(report.render())
-    if report_dir is not None:
-        click.echo(f"wrote metrics.json and predictions.parquet to {report_dir}", err=True)
+    if report_dir is not None and not quiet:
+        say(f"wrote the report: {shown(os.path.join(report_dir, PAGE_FILE), 300, quote=False)}")
+    _say_hints(heard, faces)
     context.exit(report.exit_code)
 
 
@@ -136,14 +165,26 @@ def _check_detection(context: click.Context, faces: str, predictions: str | None
             raise click.UsageError(f"{option} finds faces, but --predictions has them: pass one")
 
 
-def _progress(stack: contextlib.ExitStack) -> Callable[[Summary], None]:
-    """What shows progress from the first batch on, when the number of inputs is known."""
+def _say_hints(heard: list[Summary], faces: str) -> None:
+    from annotate.cli.progress import say
+    from annotate.hints import hints
+
+    for summary in heard:
+        for hint in hints(summary, faces):
+            say(f"hint: {hint}")
+
+
+def _progress(stack: contextlib.ExitStack, heard: list[Summary]) -> Callable[[Summary], None]:
+    """What shows progress from the first batch on, when the number of inputs is known. heard: gets
+    the summary of the run, which goes on counting.
+    """
     from annotate.cli.progress import Progress
 
     started: list[Progress] = []
 
     def show(summary: Summary) -> None:
         if not started:
+            heard.append(summary)
             started.append(stack.enter_context(Progress(summary.inputs)))
         started[0](summary)
 

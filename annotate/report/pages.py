@@ -10,13 +10,11 @@ import base64
 import hashlib
 import math
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from annotate import durable
-from annotate.errors import AnnotateError, shown
+from annotate.errors import shown
 
 MISSING = "–"
 """What stands where there is no figure."""
@@ -26,18 +24,10 @@ def render_page(template: str, **values: Any) -> str:
     """A page of `templates/` that extends base.html, which wants `title`.
 
     Filters for its text: shown(limit) for a stranger's words, whose invisible characters become
-    escapes; number(digits) and count for figures, a dash for None; data_uri for pictures.
+    escapes; number(digits), percent(digits) and count for figures, a dash for None; data_uri for
+    pictures.
     """
     return _environment().get_template(template).render(**values)
-
-
-def write_page(path: Path, text: str) -> None:
-    """Write a file of text that is whole or not there. Raises AnnotateError."""
-    try:
-        durable.write_whole(path, text.encode("utf-8", "replace"))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise AnnotateError(f"cannot write {shown(str(path), 300)}: {reason}") from error
 
 
 def data_uri(picture: bytes) -> str:
@@ -51,6 +41,11 @@ def number(value: float | None, digits: int = 2) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     return f"{value:.{digits}f}".replace("-", "−")
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share from 0 to 1 in per cent, without the sign; a dash where there is none."""
+    return number(None if value is None else 100 * value, digits)
 
 
 def count(value: int | None) -> str:
@@ -76,6 +71,7 @@ def _environment() -> Environment:
     environment.filters.update(
         shown=lambda value, limit=80: shown(value, limit, quote=False),
         number=number,
+        percent=percent,
         count=count,
         data_uri=data_uri,
     )

@@ -10,9 +10,10 @@ from annotate.gaps import Gap, Side
 from annotate.metrics import Metric, MinorMetrics
 from annotate.records import Status
 from annotate.slices import Slice
+from annotate.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from annotate.evaluation import EvaluationReport
+    from annotate.evaluation_report import EvaluationReport
 
 NAMES_SHOWN = 10
 """Faults of a kind that are named; metrics.json lists all."""
@@ -38,9 +39,9 @@ _GAPS = {"age_mae": ("age MAE, years", 2), "gender_accuracy": ("gender accuracy"
 
 _FEW_FACES = "* few faces: the interval is too narrow to be trusted"
 
-_DETECTION = ("detect_size", "min_face_px", "min_score", "max_faces")
+DETECTION = ("detect_size", "min_face_px", "min_score", "max_faces")
 
-_FATES = {
+FATES = {
     "malformed_name": "not scored",
     "invalid_value": "that label is not used",
     "duplicate_row": "not scored",
@@ -62,14 +63,23 @@ def render(report: EvaluationReport) -> str:
         _training(report),
         _faces(report),
         _headline(report.scores.overall),
-        _minor(report.scores.minor),
+        _minor(report.scores.minor, report.scores.thresholds),
         _not_trained_on(report),
         *(_slice_table(name, report.scores.slices.get(name, ())) for name in _SLICES),
         _largest_gaps(report.scores.largest_gaps),
         _predicted_age_bands(report.scores.predicted_age_bands),
+        *_compared(report),
         _faults(report),
     )
     return "\n\n".join("\n".join(block) for block in map(list, blocks) if block)
+
+
+def _compared(report: EvaluationReport) -> Iterator[Iterator[str]]:
+    """How it stands beside another report: a block of sentences, and one for each table."""
+    if report.compared is not None:
+        from annotate.report.paired_section import text_blocks
+
+        yield from text_blocks(report.compared)
 
 
 def _head(report: EvaluationReport) -> Iterator[str]:
@@ -128,7 +138,7 @@ def _faces(report: EvaluationReport) -> Iterator[str]:
     if options.get("detector") is not None:
         chosen = " ".join(
             f"--{name.replace('_', '-')} {shown(options[name], quote=False)}"
-            for name in _DETECTION
+            for name in DETECTION
             if options.get(name) is not None
         )
         yield f"found by {shown(options['detector'], quote=False)}; {chosen}"
@@ -150,7 +160,14 @@ def _headline(overall: Slice) -> Iterator[str]:
             )
 
 
-def _minor(minor: MinorMetrics | None) -> Iterator[str]:
+def _minor(minor: MinorMetrics | None, thresholds: Thresholds | None) -> Iterator[str]:
+    for rule in thresholds.rules if thresholds else ():
+        if rule.estimate == "age" and rule.teens_passing.n:
+            yield (
+                f"looks {rule.threshold:g} or older: {_with_n(rule.teens_passing, 3)} of those"
+                f" labelled 13 to 17; {_number(rule.adults_failing.value, 3)} of those labelled"
+                " 18 or more do not"
+            )
     if minor is not None:
         yield (
             f"P(age < 18): AUC {_with_interval(minor.auc, 4)}, calibration error"
@@ -270,7 +287,11 @@ def _faults(report: EvaluationReport) -> Iterator[str]:
             f" about age in {same.age_conflicts:,}, gender in {same.gender_conflicts:,}"
             f" and race in {same.race_conflicts:,}"
         )
-    for kind, fate in _FATES.items():
+    doubted = scores.mistakes.doubted_ages, scores.mistakes.doubted_genders
+    if any(doubted):
+        ages, genders = map(len, doubted)
+        yield f"likely label errors: age {ages:,}, gender {genders:,}; metrics.json names them"
+    for kind, fate in FATES.items():
         found = [fault for fault in report.faults if fault.kind == kind]
         if found:
             yield f"{kind} {len(found):,} ({fate})"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -18,6 +19,7 @@ from annotate.archives import open_input
 from annotate.errors import AnnotateError
 from annotate.images import ImageError, Picture, decode
 from annotate.streams import MAX_FILE_BYTES
+from annotate.workers import OrderedMap
 
 SIZE_PX = 128
 QUALITY = 82
@@ -25,7 +27,14 @@ QUALITY = 82
 MARGIN = 0.35
 """Of a face's longer side, what is shown around it. Crops are shown whole."""
 
+TIMEOUT_S = 20.0
+"""A picture that takes longer to decode has no thumbnail."""
+
+_CHUNK = 8
 _EDGES = ("x_min", "y_min", "x_max", "y_max")
+
+NEEDED = ("source", "path", "sha256", "width", "height", *_EDGES)
+"""Columns of a row that a thumbnail takes."""
 
 
 def thumbnail(row: Mapping[str, Any], size_px: int = SIZE_PX) -> bytes | None:
@@ -36,6 +45,29 @@ def thumbnail(row: Mapping[str, Any], size_px: int = SIZE_PX) -> bytes | None:
     """
     picture = picture_of(row, None if (side := _side(row)) is None else size_px / side)
     return None if picture is None else face_jpeg(picture, row, size_px)
+
+
+def thumbnails(
+    rows: Sequence[Mapping[str, Any]], size_px: int = SIZE_PX, *, workers: int = 1
+) -> list[bytes | None]:
+    """The thumbnails of many rows, in order, each as `thumbnail` makes it.
+
+    They are made in worker processes: a table may be a stranger's, and what it names may end or
+    occupy a process for ever. None where that happens.
+    """
+    wanted = [{name: row.get(name) for name in NEEDED} for row in rows]
+    if not wanted:
+        return []
+    with OrderedMap(
+        partial(thumbnail, size_px=size_px),
+        wanted,
+        on_crash=lambda row: None,
+        timeout_s=TIMEOUT_S,
+        workers=workers,
+        window=_CHUNK * 2 * workers,
+        chunk=_CHUNK,
+    ) as made:
+        return list(made)
 
 
 def picture_of(row: Mapping[str, Any], scale: float | None = None) -> Picture | None:
