@@ -44,7 +44,7 @@ $(BIN)/python: | python-is-new-enough
 
 $(VENV)/.demo: $(PACKAGE) | $(BIN)/python
 	@echo "Installing annotate into $(VENV): a few minutes, once."
-	$(PIP) --editable '.[demo]'
+	$(PIP) --editable '.[demo,review]'
 	@touch $@
 
 $(VENV)/.dev: $(PACKAGE) | $(BIN)/python

@@ -15,7 +15,11 @@ from annotate.version import __version__
 if TYPE_CHECKING:
     from annotate.api import iter_rows, run
     from annotate.archives import open_input
-    from annotate.evaluation import EvaluationReport, evaluate
+    from annotate.comparison import Comparison, compare
+    from annotate.evaluation import evaluate
+    from annotate.evaluation_report import EvaluationReport
+    from annotate.exploration import Exploration, explore
+    from annotate.frames import age_bands
     from annotate.model import Model, load_model
     from annotate.names import resolve
     from annotate.readers import read
@@ -27,11 +31,16 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 __all__ = [
     "AnnotateError",
+    "Comparison",
     "EvaluationReport",
+    "Exploration",
     "Model",
     "Predictions",
     "__version__",
+    "age_bands",
+    "compare",
     "evaluate",
+    "explore",
     "iter_rows",
     "load_model",
     "open_input",
@@ -41,10 +50,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "EvaluationReport": "annotate.evaluation",
+    "Comparison": "annotate.comparison",
+    "EvaluationReport": "annotate.evaluation_report",
+    "Exploration": "annotate.exploration",
     "Model": "annotate.model",
     "Predictions": "annotate.records",
+    "age_bands": "annotate.frames",
+    "compare": "annotate.comparison",
     "evaluate": "annotate.evaluation",
+    "explore": "annotate.exploration",
     "iter_rows": "annotate.api",
     "load_model": "annotate.model",
     "open_input": "annotate.archives",

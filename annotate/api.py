@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from annotate.frames import to_frame
 from annotate.model import Model
 from annotate.pipeline import prepare, run_table
-from annotate.readers import to_frame
 from annotate.run_config import RunConfig
 
 if TYPE_CHECKING:

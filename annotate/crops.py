@@ -24,23 +24,11 @@ def check_crops_folder(folder: str, sources: Iterable[str], selection: Selection
     Raises AnnotateError.
     """
     for source in sources:
-        if os.path.isdir(source) and _is_walked(source, folder, selection):
+        if os.path.isdir(source) and selection.is_walked(source, folder):
             raise AnnotateError(
                 f"the folder for crops, {shown(folder, 300)}, lies in {shown(source, 300)}, and the"
                 " next run would take the crops for photographs: name one outside, or a hidden one"
             )
-
-
-def _is_walked(source: str, folder: str, selection: Selection) -> bool:
-    """Whether a scan of the folder `source` comes to `folder`."""
-    root, end = os.path.realpath(os.fsencode(source)), os.path.realpath(os.fsencode(folder))
-    if os.path.commonpath([root, end]) != root:
-        return False
-    while end != root:
-        if selection.why_not_folder(os.path.relpath(end, root)) is not None:
-            return False
-        end = os.path.dirname(end)
-    return True
 
 
 def make_crops_folder(folder: str) -> None:

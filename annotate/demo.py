@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from annotate.errors import AnnotateError, shown
+from annotate.frames import to_frame
 from annotate.images import decode
 from annotate.pipeline import run_table
-from annotate.readers import to_frame
 from annotate.report.pictures import draw_faces, side_by_side
 from annotate.run_config import RunConfig
 from annotate.writers import open_output
@@ -48,7 +48,9 @@ def run_demo(folder: str) -> str:
     """
     out = Path(folder)
     try:
-        photographs = [_copy(source, out / "photographs" / name) for name, source in _installed()]
+        photographs = [
+            _copy(source, out / "photographs" / name) for name, source in installed_photographs()
+        ]
         if not photographs:
             raise AnnotateError(
                 "the demo found no photograph: expected grace_hopper.jpg in matplotlib's sample"
@@ -103,7 +105,7 @@ def _cells(row: Mapping[Hashable, Any]) -> tuple[str, ...]:
     )
 
 
-def _installed() -> Iterator[tuple[str, Path]]:
+def installed_photographs() -> Iterator[tuple[str, Path]]:
     """The name here and the file of each photograph that is there, without an import."""
     for name, package, inside in PHOTOGRAPHS:
         found = importlib.util.find_spec(package)

@@ -53,7 +53,7 @@ def describe(run: Run, output: str | None) -> str:
         lines.append(f"  not inputs: {number:,} {why}")
     lines.append(f"model {model.name}, engine {model.engine} on {model.device_name}")
     lines.extend(model.remarks)
-    lines.append(f"about {_duration(expected.seconds)}")
+    lines.append(f"about {duration(expected.seconds)}")
     return "\n".join(lines)
 
 
@@ -137,7 +137,8 @@ def _size_of(run: Run) -> str:
     return f"{size:,.1f} GB"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time for people, in the unit that fits it."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"
     if seconds < 5400:

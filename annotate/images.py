@@ -144,13 +144,20 @@ def _decode(
     data: bytes, enough: Enough, max_pixels: int, to_pixels: Callable[[Image.Image], Pixels]
 ) -> Picture:
     """The picture; to_pixels makes its pixels of the upright RGB image. Raises ImageError."""
+    with _image_errors(data, max_pixels):
+        upright, width, height, captured_at = _parse(data, enough, max_pixels)
+        return Picture(to_pixels(upright), width, height, captured_at)
+
+
+@contextlib.contextmanager
+def _image_errors(data: bytes, max_pixels: int) -> Iterator[None]:
+    """Let Pillow work on a file meanwhile, and turn all that may go wrong into an ImageError."""
     try:
         _silence_decoders()
         # Pillow warns at half its limit. Our own limit decides, so the warning says nothing new.
         with warnings.catch_warnings(), _pillow_allows(max_pixels):
             warnings.simplefilter("ignore")
-            upright, width, height, captured_at = _parse(data, enough, max_pixels)
-            return Picture(to_pixels(upright), width, height, captured_at)
+            yield
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -211,15 +218,7 @@ def _parse(
     data: bytes, enough: Enough, max_pixels: int
 ) -> tuple[Image.Image, int, int, datetime | None]:
     with _open(data) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise ImageError(
-                Status.TOO_LARGE, f"{width} x {height} pixels, the limit is {max_pixels}"
-            )
-        if max(width, height) > MAX_SIDE_PX:
-            raise ImageError(
-                Status.TOO_LARGE, f"{width} x {height} pixels, the limit of a side is {MAX_SIDE_PX}"
-            )
+        width, height = _checked_size(image, max_pixels)
         # Pillow's draft mode; that of HEIF would take an embedded thumbnail for the picture.
         if any(enough) and image.format in ("JPEG", "MPO"):
             image.draft(None, _enough_size(width, height, *enough))
@@ -235,6 +234,34 @@ def _parse(
         if orientation >= 5:
             width, height = height, width
     return upright, width, height, captured_at
+
+
+def stored_orientation(data: bytes, *, max_pixels: int = MAX_PIXELS) -> int:
+    """EXIF orientation, 1 to 8, of the picture that a file stores, as other programs go by it.
+
+    What `decode` undoes, but for HEIF and AVIF, whose decoders turn their pixels themselves: of
+    HEIF it is what EXIF says all the same, as in the files of phones, of AVIF 1. Pixels are only
+    decoded where EXIF may lie behind them. Raises ImageError.
+    """
+    with _image_errors(data, max_pixels), _open(data) as image:
+        _checked_size(image, max_pixels)
+        if image.format == "HEIF":
+            said = image.info.get("original_orientation")
+            return said if isinstance(said, int) and 1 <= said <= 8 else 1
+        if image.format == "PNG":
+            image.load()
+        return 1 if image.format == "AVIF" else exif.read(image)[0]
+
+
+def _checked_size(image: Image.Image, max_pixels: int) -> tuple[int, int]:
+    """Width and height of an image that is not too large. Raises ImageError."""
+    width, height = image.size
+    text = f"{width} x {height} pixels, the limit"
+    if width * height > max_pixels:
+        raise ImageError(Status.TOO_LARGE, f"{text} is {max_pixels}")
+    if max(width, height) > MAX_SIDE_PX:
+        raise ImageError(Status.TOO_LARGE, f"{text} of a side is {MAX_SIDE_PX}")
+    return width, height
 
 
 def _open(data: bytes) -> Image.Image:

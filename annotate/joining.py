@@ -32,10 +32,11 @@ class Joined:
     faults: tuple[Fault, ...]
 
 
-def typed(table: pa.Table) -> pa.Table:
+def typed(table: pa.Table, name: str = "the predictions") -> pa.Table:
     """The columns of records.COLUMNS with their types, metadata kept.
 
-    Raises AnnotateError where a column is missing or holds something else.
+    name: what messages call the table. Raises AnnotateError where a column is missing or holds
+    something else.
     """
     columns = []
     for field in schema():
@@ -49,17 +50,28 @@ def typed(table: pa.Table) -> pa.Table:
             columns.append(column.dictionary_encode() if plain != kind else column)
         except (KeyError, pa.ArrowException) as error:
             raise AnnotateError(
-                f"the predictions' column {field.name!r} is not what annotate writes:"
+                f"column {field.name!r} of {name} is not what annotate writes:"
                 f" {shown(str(error), 200, quote=False)}; expected an output of annotate run"
             ) from error
     rows = pa.table(columns, schema=schema().with_metadata(table.schema.metadata))
+    _check_texts(rows, name)
     unknown = set(rows.column("status").unique().to_pylist()) - {str(s) for s in Status}
     if unknown:
         raise AnnotateError(
-            f"the predictions hold the status {shown(unknown.pop())}, which annotate does not"
-            " write; expected an output of annotate run"
+            f"{name}: the status {shown(unknown.pop())} is none that annotate writes; expected an"
+            " output of annotate run"
         )
     return rows
+
+
+def _check_texts(table: pa.Table, name: str) -> None:
+    """Raise AnnotateError where a text is not UTF-8, though its file says so: Arrow trusts it."""
+    try:
+        table.validate(full=True)
+    except pa.ArrowException as error:
+        raise AnnotateError(
+            f"{name}: {shown(str(error), 200, quote=False)}; expected an output of annotate run"
+        ) from error
 
 
 def join(table: pa.Table, plan: Iterable[Source]) -> Joined:

@@ -22,13 +22,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annotate import durable, plan_files
+from annotate.arrow_files import count_rows, parquet
 from annotate.errors import AnnotateError, one_line
 from annotate.locks import Lock
 from annotate.parts import Part
 from annotate.plan import Plan
 from annotate.records import Cursor
 from annotate.summary import Tally
-from annotate.writers import count_rows
 
 FORMAT = 1
 """Of the work folder. Raised when its files change their meaning."""
@@ -64,6 +64,7 @@ class Committed:
             "of_plan": self.tally.of_plan,
             "by_status": dict(self.tally.by_status),
             "unsupported": dict(self.tally.unsupported),
+            "shapes": dict(self.tally.shapes),
             "skipped": dict(self.skipped),
         }
 
@@ -79,6 +80,7 @@ class Committed:
                 int(line["rows"]),
                 Counter(line["by_status"]),
                 Counter(line["unsupported"]),
+                Counter(line.get("shapes", {})),  # which older versions did not count
             ),
             Counter(line["skipped"]),
         )
@@ -182,7 +184,7 @@ class Journal:
         for part in self.parts:
             path = self.folder / PARTS / part.name
             try:
-                with pq.ParquetFile(path) as file:
+                with parquet(path) as file:
                     for group in range(file.num_row_groups):
                         yield file.read_row_group(group)
             except (OSError, pa.ArrowException) as error:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from annotate import agreement, durable, plan_files
+from annotate.arrow_files import count_rows
 from annotate.errors import AnnotateError
 from annotate.journal import PARTS, Journal
 from annotate.model import Model
@@ -25,7 +26,7 @@ from annotate.run_config import RunConfig
 from annotate.scan import Scan
 from annotate.steps import Steps, changes, expected_inputs, plan_of_failures
 from annotate.summary import Summary
-from annotate.writers import count_rows, explained, is_output, output_kind, write_batches
+from annotate.writers import explained, is_output, output_kind, write_batches
 
 PART_CROPS = 2048
 PART_PHOTOGRAPHS = 256

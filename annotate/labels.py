@@ -14,9 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from annotate.errors import AnnotateError, shown
+
+if TYPE_CHECKING:
+    from annotate.reviewed import LabelledFace
 
 GENDERS = ("male", "female")
 """UTKFace's codes: 0 is male, 1 is female."""
@@ -48,12 +51,14 @@ class Label:
     """What a person said of one face; None where nobody said anything.
 
     age: years, 0 to 130, fractions allowed in tables. gender: "female" or "male".
-    race: one of RACES from UTKFace names, any text from a table.
+    race: one of RACES from UTKFace names, any text from a table. face: which face was labelled,
+    None for the one that the picture is scored by.
     """
 
     age: float | None = None
     gender: str | None = None
     race: str | None = None
+    face: LabelledFace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,12 @@ class LabelSet:
     def faults_of(self, kind: str) -> list[Fault]:
         """The faults of one kind, in the order in which they were met."""
         return [fault for fault in self.faults if fault.kind == kind]
+
+    def only(self, paths: set[str]) -> LabelSet:
+        """What is said of some files, and all faults that are not about other files."""
+        faults = tuple(f for f in self.faults if f.kind != "unlabelled" or f.path in paths)
+        labels = {path: label for path, label in self.labels.items() if path in paths}
+        return LabelSet(labels, faults, self.source)
 
 
 def parse_utkface_name(name: str) -> tuple[Label | None, Fault | None]:
@@ -146,6 +157,7 @@ def utkface_files(folder: str | os.PathLike[str]) -> list[str]:
 def read_label_table(path: str | os.PathLike[str], folder_files: Iterable[str]) -> LabelSet:
     """Labels of a table: CSV (UTF-8, commas) or Parquet, with `path` and any of LABEL_COLUMNS.
 
+    The output of `annotate review --apply`, of any format, is such a table of what a person said.
     folder_files: the files that may be labelled, written as in `path`: POSIX, relative to the
     labelled folder. Paths are compared as they are; other columns are ignored. Empty cells are
     absent labels. A cell that is no label is a fault, and that label is absent.
@@ -175,12 +187,13 @@ def read_label_table(path: str | os.PathLike[str], folder_files: Iterable[str]) 
 class _Row:
     """A row of a label table. number: from 1, below the header. cells: by column, as stored.
 
-    problem: why the cells cannot be told apart, if so.
+    problem: why the cells cannot be told apart, if so. face: as of a Label.
     """
 
     number: int
     cells: Mapping[str, Any]
     problem: str | None = None
+    face: LabelledFace | None = None
 
 
 def _read_row(row: _Row) -> tuple[str, Label, list[Fault]]:
@@ -190,7 +203,7 @@ def _read_row(row: _Row) -> tuple[str, Label, list[Fault]]:
         return "", Label(), [Fault("invalid_value", "", f"row {row.number} has no path")]
     if row.problem is not None:
         return name, Label(), [Fault("invalid_value", name, f"row {row.number}: {row.problem}")]
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {} if row.face is None else {"face": row.face}
     faults = []
     for column, (parse, expected) in _PARSERS.items():
         cell = row.cells.get(column)
@@ -253,14 +266,19 @@ def _unlabelled(
     for name in files:
         given = labels.get(name)
         if given is None:
-            yield Fault("unlabelled", name, "no row in the label table")
+            yield Fault("unlabelled", name, "no label in the label table")
         elif len(given) == 1 and given[0][1] == Label() and name not in explained:
             yield Fault("unlabelled", name, f"row {given[0][0]} has no label")
 
 
 def _table_rows(path: str) -> list[_Row]:
     """The rows of a label table of either format. Raises AnnotateError."""
+    from annotate import reviewed
+
     try:
+        if reviewed.is_reviewed(path):
+            labels = reviewed.labels_in(path)
+            return [_Row(number, cells, face=face) for number, cells, face in labels]
         if not os.path.isfile(path):
             raise AnnotateError(
                 f"no label table {shown(path)}: expected a CSV or Parquet file with a path column"
@@ -312,10 +330,11 @@ def _csv_row(number: int, cells: list[str], header: list[str], columns: Mapping[
 
 def _parquet_rows(path: str) -> list[_Row]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from annotate.arrow_files import parquet
 
     try:
-        with pq.ParquetFile(path) as file:
+        with parquet(path) as file:
             _check_row_count(path, file.metadata.num_rows)
             names = list(_wanted_columns(path, file.schema_arrow.names))
             table = file.read(columns=names)

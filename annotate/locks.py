@@ -30,14 +30,24 @@ Refused = Callable[[dict[str, Any]], AnnotateError]
 class Lock:
     """The lock of a work folder, which is made where it is missing.
 
-    target: the output that the folder is for, for messages. Raises AnnotateError where another
-    process has it, and OSError where the folder cannot be made.
+    target: the output that the folder is for, for messages; doing: what its holder does with it,
+    way_out: what else there is to do. Raises AnnotateError where another process has it, and
+    OSError where the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, target: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        target: str,
+        *,
+        doing: str = "written",
+        way_out: str = "wait for it, stop it, or name another -o",
+    ) -> None:
         self._folder = folder
         self._path = folder / FILE
         self._target = target
+        self._doing = doing
+        self._way_out = way_out
         self._handle = self._taken()
         os.ftruncate(self._handle, 0)
         os.lseek(self._handle, 0, os.SEEK_SET)
@@ -88,8 +98,8 @@ class Lock:
         where = shown(holder.get("host", "this machine"), 80, quote=False)
         since = shown(holder.get("since", "unknown"), 40, quote=False)
         return AnnotateError(
-            f"{self._target} is being written by another annotate: process {process} on {where},"
-            f" since {since}; wait for it, stop it, or name another -o"
+            f"{self._target} is being {self._doing} by another annotate: process {process} on"
+            f" {where}, since {since}; {self._way_out}"
         )
 
 

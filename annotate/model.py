@@ -242,6 +242,15 @@ def read_info(folder: Path) -> tuple[dict[str, Any], str]:
     return info, hashlib.sha256(data).hexdigest()
 
 
+def checked_info(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
+    """model.json of a model whose every file is as it was exported. Raises AnnotateError."""
+    folder = model_folder(name_or_path)
+    info, _ = read_info(folder)
+    for name in info["files"]:
+        _checked_file(folder, info, name)
+    return info
+
+
 def _check_info(path: Path, info: dict[str, Any]) -> None:
     """Everything that loading and predicting rely on is there and makes sense."""
     found = info.get("schema_version")

@@ -16,6 +16,7 @@ import pyarrow as pa
 from annotate import rows
 from annotate.batching import Batcher, Ready
 from annotate.digests import content_digest
+from annotate.hints import shape_of
 from annotate.model import Model
 from annotate.previous import Copied, Previous
 from annotate.records import Cursor, Failure, Kept, Sample, Status
@@ -103,6 +104,8 @@ def count(samples: list[Sample], tally: Tally) -> None:
         tally.by_status[str(status or (Status.OK if sample.faces else Status.NO_FACE))] += 1
         if status is Status.UNSUPPORTED:
             tally.unsupported[os.path.splitext(sample.source.path)[1].lower()] += 1
+        if sample.facts.width and sample.facts.height:
+            tally.shapes[shape_of(sample.facts.width, sample.facts.height)] += 1
 
 
 class Contents:

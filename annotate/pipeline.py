@@ -335,8 +335,10 @@ def no_images(config: RunConfig, skipped: Counter[str]) -> AnnotateError:
     """The error of a run that has nothing to label."""
     named = [*config.sources, *([] if config.table is None else [config.table])]
     passed = ", ".join(f"{why} {n:,}" for why, n in skipped.most_common())
+    found = f"passed over: {passed}" if passed else "nothing is there"
     return AnnotateError(
-        f"no images in {', '.join(named)}" + (f" (passed over: {passed})" * bool(passed))
+        f"no images in {', '.join(named)} ({found}): expected files with the names of images, such"
+        " as .jpg, .png or .heic, or an archive that is named itself"
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from array import array
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from annotate.arrow_files import opened
 from annotate.durable import new_file
 from annotate.errors import AnnotateError, one_line
 from annotate.plan import Plan, PlanArrays
@@ -45,7 +45,7 @@ def save(plan: Plan, path: Path) -> None:
 def load(path: Path) -> Plan:
     """Read a plan. Raises AnnotateError where the file does not hold one."""
     try:
-        with pa.OSFile(os.fspath(path)) as file, pa.ipc.open_file(file) as reader:
+        with opened(path) as file, pa.ipc.open_file(file) as reader:
             table = reader.read_all().combine_chunks()
         return Plan(_arrays(table))
     except _UNREADABLE as error:

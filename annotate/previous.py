@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from annotate.arrow_files import opened
 from annotate.digests import DIGEST_BYTES, Digests, content_digest, joined, path_digest
 from annotate.errors import AnnotateError, one_line, shown
 from annotate.names import MEMBER_MARK, is_archive_name, split_path, unescape
@@ -66,7 +67,7 @@ class Previous:
         self._numbered = 0
         try:
             files = sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
-            self._files = [pq.ParquetFile(file) for file in files]
+            self._files = [pq.ParquetFile(opened(file)) for file in files]
             self.attributes = attributes_of(self._files[0].schema_arrow)
             self._build()
         except _UNREADABLE as error:
@@ -80,7 +81,7 @@ class Previous:
     def close(self) -> None:
         """Close its files."""
         for file in self._files:
-            file.close()
+            file.close(force=True)
 
     def find(self, source: Source) -> Iterator[int]:
         """The inputs at the path of a source; several only where an archive has several."""

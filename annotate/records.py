@@ -89,6 +89,12 @@ COLUMNS = (
 )
 """The columns of every output, in order. Missing values are null, never 0 or -1."""
 
+REVIEW_COLUMNS = (
+    Column("label_source", "dictionary", "`person` where a person said anything of it, or `model`"),
+    Column("labelled", "string", "which of `age` and `gender` a person said, `;`-separated"),
+)
+"""The columns that the output of `annotate review --apply` has behind them."""
+
 FLAGS = ("small_face", "blurred", "grayscale", "edge", "uncertain")
 """The remarks that `flags` can hold, in the order in which they are written."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 
-from annotate.records import COLUMNS, FLAGS, Predictions, Sample, Status
+from annotate.records import COLUMNS, FLAGS, Column, Predictions, Sample, Status
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPES = {
@@ -24,6 +25,9 @@ _TYPES = {
 }
 _NULLABLE = {"int16": "Int16", "int32": "Int32", "int64": "Int64"}
 
+Plain = str | int | float | None
+"""A value of an output's metadata."""
+
 UNCERTAIN_AGE_SD = 10.0
 """Years. `uncertain` is set where age_sd is larger, or where the gender is nearly a toss-up.
 
@@ -36,8 +40,13 @@ UNCERTAIN_GENDER = (0.2, 0.8)
 
 def schema(attributes: Mapping[str, Any] | None = None) -> pa.Schema:
     """The Arrow schema of a row. attributes: what `DataFrame.attrs` shows after reading."""
-    fields = [pa.field(column.name, _TYPES[column.type]) for column in COLUMNS]
+    fields = [pa.field(column.name, type_of(column)) for column in COLUMNS]
     return with_metadata(pa.schema(fields), attributes or {})
+
+
+def type_of(column: Column) -> pa.DataType:
+    """The Arrow type of a column."""
+    return _TYPES[column.type]
 
 
 def with_metadata(bare: pa.Schema, attributes: Mapping[str, Any]) -> pa.Schema:
@@ -59,6 +68,13 @@ def attributes_of(described: pa.Schema) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def plain(value: object) -> Plain:
+    """What an output's metadata may hold of an option; None for what a stranger's may hold else."""
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return None
 
 
 def _pandas_column(field: pa.Field) -> dict[str, Any]:
@@ -102,11 +118,11 @@ def to_record_batch(
     columns: dict[str, list[Any]] = {column.name: [] for column in COLUMNS}
     face_rows: list[int] = []
     for sample in samples:
-        file_values = _file_values(sample)
+        of_file = file_values(sample)
         for index in range(max(1, len(sample.faces))):
             if sample.faces:
                 face_rows.append(len(columns["path"]))
-            for name, value in (file_values | _face_values(sample, index)).items():
+            for name, value in (of_file | _face_values(sample, index)).items():
                 columns[name].append(value)
     count = len(columns["path"])
     _add_predictions(columns, predictions, face_rows, count)
@@ -118,7 +134,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _file_values(sample: Sample) -> dict[str, Any]:
+def file_values(sample: Sample) -> dict[str, Any]:
     """The columns that all rows of an input share."""
     facts, failure = sample.facts, sample.failure
     status = Status.OK if sample.faces else Status.NO_FACE

@@ -77,6 +77,17 @@ class Selection:
         """Why a folder is not walked, by its own name; None if it is."""
         return self._by_name(path, is_folder=True)
 
+    def is_walked(self, source: str, folder: str) -> bool:
+        """Whether a scan of the folder `source` comes to `folder`, which need not be there."""
+        root, end = os.path.realpath(os.fsencode(source)), os.path.realpath(os.fsencode(folder))
+        if os.path.commonpath([root, end]) != root:
+            return False
+        while end != root:
+            if self.why_not_folder(os.path.relpath(end, root)) is not None:
+                return False
+            end = os.path.dirname(end)
+        return True
+
     def why_not_file(self, path: bytes) -> str | None:
         """Why a file is no input, by its own name; None if it is one."""
         return self._by_name(path, is_folder=False) or self._by_suffix(path)

@@ -11,13 +11,15 @@ from annotate.records import Status
 @dataclass
 class Tally:
     """What some inputs came to, in inputs by status and, if unsupported, by suffix; and in rows:
-    faces and inputs without one. of_plan: inputs that the plan has.
+    faces and inputs without one. of_plan: inputs that the plan has. shapes: of the pictures that
+    were decoded, see hints.Shape.
     """
 
     of_plan: int = 0
     rows: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
     unsupported: Counter[str] = field(default_factory=Counter)
+    shapes: Counter[str] = field(default_factory=Counter)
 
     @property
     def done(self) -> int:
@@ -30,6 +32,7 @@ class Tally:
         self.rows += other.rows
         self.by_status.update(other.by_status)
         self.unsupported.update(other.unsupported)
+        self.shapes.update(other.shapes)
 
 
 @dataclass

@@ -23,7 +23,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from annotate import durable
-from annotate.errors import AnnotateError
+from annotate.arrow_files import created
+from annotate.errors import AnnotateError, shown
 from annotate.records import COLUMNS
 
 ROW_GROUP_ROWS = 8192
@@ -62,7 +63,11 @@ def open_output(target: str, described: pa.Schema, *, overwrite: bool = False) -
     if target == "-" and isinstance(sys.stdout, io.TextIOWrapper):
         # As in a file, whatever the locale: a path may hold any character.
         sys.stdout.reconfigure(encoding="utf-8", newline="")
-    writer = _CsvWriter(sys.stdout) if target == "-" else _FileOutput(target, described, overwrite)
+    writer: Writer
+    if target == "-":
+        writer = _CsvWriter(sys.stdout, is_terminal=sys.stdout.isatty())
+    else:
+        writer = _FileOutput(target, described, overwrite)
     try:
         yield writer
         writer.commit()
@@ -111,12 +116,6 @@ def _kind(target: str, path: Path) -> str:
     if not _is_our_folder(path):
         raise AnnotateError(f"cannot write {target}: the folder holds other files than a data set")
     return "folder"
-
-
-def count_rows(path: Path) -> int:
-    """How many rows the footer of a Parquet file counts. Raises OSError, pa.ArrowException."""
-    with pq.ParquetFile(path) as file:
-        return int(file.metadata.num_rows)
 
 
 def write_batches(
@@ -211,7 +210,9 @@ class _ParquetWriter:
         self._schema = described
         self._pending: list[pa.RecordBatch] = []
         self._rows = 0
-        self._writer = pq.ParquetWriter(where, described, compression="zstd")
+        self._file = created(where) if isinstance(where, Path) else None
+        sink = where if self._file is None else self._file
+        self._writer = pq.ParquetWriter(sink, described, compression="zstd")
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._pending.append(batch)
@@ -229,9 +230,15 @@ class _ParquetWriter:
     def commit(self) -> None:
         self._flush()
         self._writer.close()
+        if self._file is not None:
+            self._file.close()
 
     def abort(self) -> None:
-        self._writer.close()
+        try:
+            self._writer.close()
+        finally:
+            if self._file is not None:
+                self._file.close()
 
 
 class _PartsWriter:
@@ -283,10 +290,14 @@ class _LineFeeds:
 
 
 class _CsvWriter:
-    """CSV with a header, LF line ends, nulls as empty cells and strings made safe."""
+    """CSV with a header, LF line ends, nulls as empty cells and strings made safe.
 
-    def __init__(self, file: IO[str]) -> None:
+    is_terminal: characters that steer a terminal, which names may hold, are shown as escapes.
+    """
+
+    def __init__(self, file: IO[str], *, is_terminal: bool = False) -> None:
         self._file = file
+        self._is_terminal = is_terminal
         # Python before 3.13 quotes no cell for a carriage return alone, and a reader would take
         # that for the end of the line; as part of the line end it is quoted.
         self._csv = csv.writer(_LineFeeds(file), lineterminator="\r\n")
@@ -295,6 +306,8 @@ class _CsvWriter:
     def write(self, batch: pa.RecordBatch) -> None:
         self._write_header(batch.schema.names)
         columns = [_csv_cells(column) for column in batch.columns]
+        if self._is_terminal:
+            columns = [[shown(cell, len(cell), quote=False) for cell in each] for each in columns]
         self._csv.writerows(zip(*columns, strict=True))
         # A reader at the other end of a pipe gets whole batches as they are made.
         self._file.flush()

@@ -24,6 +24,7 @@ from annotate.model import Model, load_model
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+    from annotate import EvaluationReport
     from tests.browsers import Seen
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -143,6 +144,15 @@ def fake_model(fake_model_folder: Path) -> Model:
     return load_model(fake_model_folder, batch_size=8)
 
 
+@pytest.fixture(scope="session")
+def forty_report(tmp_path_factory: pytest.TempPathFactory) -> tuple[EvaluationReport, Path]:
+    """The evaluation of the forty faces of labelled_folders, and its report's folder."""
+    from tests.labelled_folders import forty, scored
+
+    folder = tmp_path_factory.mktemp("forty")
+    return scored(folder, forty(), report_dir=folder / "r" / "new"), folder / "r" / "new"
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """The installed browser, headless. Of a module: while it is open, asyncio cannot be used."""
@@ -215,6 +225,17 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 def crop(fake_model_folder: Path) -> list[str]:
     """Options for labelling drawn faces with the fake model."""
     return ["--faces", "crop", "--model", str(fake_model_folder), "--workers", "1"]
+
+
+@pytest.fixture
+def on_path(tmp_path: Path) -> dict[str, str]:
+    """An environment in which a shell finds `annotate`, that of this checkout."""
+    program = tmp_path / "bin" / "annotate"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m annotate "$@"\n')
+    program.chmod(0o755)
+    paths = os.pathsep.join([str(program.parent), os.environ.get("PATH", os.defpath)])
+    return {"PATH": paths, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "TERM": "dumb"}
 
 
 def one_line(err: str) -> str:

@@ -76,7 +76,7 @@ def test_the_demo_labels_and_writes(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("fake_base")
 def test_the_photographs_are_whole(tmp_path: Path) -> None:
     run_demo(str(tmp_path / "out"))
-    for name, source in demo._installed():
+    for name, source in demo.installed_photographs():
         assert (tmp_path / "out" / "photographs" / name).read_bytes() == source.read_bytes()
 
 

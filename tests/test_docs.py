@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -94,7 +95,8 @@ def test_the_python_blocks_run(desk: Path, monkeypatch: pytest.MonkeyPatch) -> N
         cli.main(command, standalone_mode=False)
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)
-    assert names["model"].size_px == 112  # type: ignore[attr-defined]
+    stated = json.loads((MODELS / "base" / "model.json").read_text("utf-8"))["input"]["size_px"]
+    assert names["model"].size_px == stated  # type: ignore[attr-defined]
     assert len(names["rows"]) == 1  # type: ignore[arg-type]
 
 
@@ -116,7 +118,7 @@ def test_the_training_commands_parse(desk: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_example_runs(desk: Path) -> None:
     script = ROOT / "examples" / "pandas_analysis.py"
     done = subprocess.run(
-        [sys.executable, str(script), "faces"],
+        [sys.executable, str(script), "faces", "--faces", "crop"],
         cwd=desk,
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,

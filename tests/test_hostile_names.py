@@ -89,3 +89,19 @@ def test_names_in_messages_are_printable(name: bytes, tmp_path: Path, invoke: In
         code, out, err = invoke("run", str(tmp_path / "a.png"), "-o", gone + ".xyz")
         assert (code, out) == (1, "")
         one_line(err)
+
+
+@POSIX
+@pytest.mark.parametrize("name", [b"a\xff.parquet", b"a\xff.csv", b"a\xff", b"file:x.parquet"])
+def test_outputs_of_any_name_are_written_and_read(
+    tmp_path: Path, faces: Path, fake_model_folder: Path, command: Callable[..., Any], name: bytes
+) -> None:
+    """Arrow takes some names for addresses, and knows no name that is not UTF-8."""
+    target = tmp_path / os.fsdecode(name)
+    words = ("--faces", "crop", "--model", str(fake_model_folder), "--part-size", "6")
+    done = command("run", str(faces), "-o", str(target), *words, errors="surrogateescape")
+    assert done.returncode == 0, done.stderr
+    assert read(target).path.to_list() == [f"{i:02d}.png" for i in range(20)]
+    if name.endswith(b".parquet"):
+        again = command("run", str(faces), "-o", str(target), "--update", *words)
+        assert again.returncode == 0, again.stderr

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from annotate.errors import AnnotateError
-from annotate.report.pages import count, data_uri, number, render_page, write_page
+from annotate.report.folder import write_files
+from annotate.report.pages import count, data_uri, number, percent, render_page
 from tests.browsers import Seen
 
 HOSTILE = "<img src=x onerror=alert(1)>.jpg</script><script>alert(2)</script>\u202e\x1b[31m"
@@ -21,7 +22,7 @@ def test_a_page_runs_nothing_loads_nothing_and_shows_names_as_they_are(
 ) -> None:
     page = tmp_path / "page.html"
     name = HOSTILE.partition("\x1b")[0]
-    write_page(page, render_page("base.html", title=name))
+    page.write_text(render_page("base.html", title=name), "utf-8")
     seen.page.goto(page.as_uri())
     assert seen.page.title() == name
     assert seen.page.locator("img, script").count() == 0
@@ -57,6 +58,12 @@ def test_numbers_are_said_in_words_of_one_kind(value: Any, digits: int, said: st
     assert number(value, digits) == said
 
 
+def test_shares_are_said_in_per_cent() -> None:
+    assert [percent(0.6384), percent(1.0, 0), percent(None), percent(-0.004)] == [
+        *("63.8", "100", "–", "−0.4")
+    ]
+
+
 def test_counts_have_their_thousands_apart() -> None:
     assert count(1234567) == "1,234,567"
 
@@ -68,6 +75,16 @@ def test_pictures_say_what_they_are() -> None:
         assert data_uri(data.getvalue()).startswith(f"data:image/{kind};base64,")
 
 
-def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(AnnotateError, match="cannot write"):
-        write_page(tmp_path / "no" / "page.html", "x")
+def test_files_that_cannot_be_written_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(AnnotateError, match="cannot write") as caught:
+        write_files(tmp_path / "no", {"page.html": "x"})
+    assert str(caught.value).isprintable()
+
+
+def test_files_are_written_whole_and_those_of_an_earlier_report_go(tmp_path: Path) -> None:
+    for name in ("old.png", "page.html", "mine.txt"):
+        (tmp_path / name).write_text("old", "utf-8")
+    files = {"page.html": "straße \ud800", "new.png": b"\x89PNG"}
+    write_files(tmp_path, files, stale=("old.png", "page.html", "never.png"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", "new.png", "page.html"]
+    assert (tmp_path / "page.html").read_bytes() == "straße ?".encode()

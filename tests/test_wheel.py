@@ -42,6 +42,8 @@ def test_it_holds_both_packages_and_the_models(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"annotate", "training"}
     assert {"annotate/py.typed", "annotate/cli/run.py", "training/presets.py"} <= names
+    assets = ("templates/review.html", "static/review.js", "static/review.css")
+    assert {f"annotate/review/{name}" for name in assets} <= names
     for model in bundled_models():
         for file in ("model.onnx", "model.keras", "model.json", "card.md", "training_hashes.txt"):
             assert f"annotate/models/{model}/{file}" in names

@@ -18,7 +18,7 @@ from joblib import Parallel, delayed
 from annotate.errors import AnnotateError
 from annotate.face_options import FaceOptions
 from annotate.images import ImageError, Picture, Pixels
-from annotate.labels import Fault, read_label_table, utkface_files
+from annotate.labels import Fault, Label, read_label_table, utkface_files
 from annotate.records import Face
 from training.data import FaceData
 
@@ -37,10 +37,11 @@ class PhotographData:
 
 @dataclass(frozen=True)
 class _Cut:
-    """One photograph: its SHA-256, and its crop or what is wrong with it."""
+    """One photograph: its SHA-256, and the crop and box of its face or what is wrong with it."""
 
     sha256: str = ""
     pixels: Pixels | None = None
+    box: tuple[float, float, float, float] | None = None
     fault: Fault | None = None
 
 
@@ -59,6 +60,9 @@ def load_photographs(folder: Path, table: Path, size_px: int) -> PhotographData:
     tasks = (delayed(_cut_chunk)(folder, chunk, size_px) for chunk in chunks)
     jobs = 1 if len(chunks) <= 1 else -1
     cuts = [cut for chunk in Parallel(n_jobs=jobs)(tasks) for cut in chunk]
+    cuts = [
+        _labelled(cut, name, labelled.labels[name]) for name, cut in zip(names, cuts, strict=True)
+    ]
     found = [
         (name, cut.sha256, cut.pixels)
         for name, cut in zip(names, cuts, strict=True)
@@ -97,7 +101,16 @@ def _cut(path: Path, name: str, size_px: int) -> _Cut:
     if not found.faces:
         return _Cut(fault=Fault("no_face", name, "no face was found"))
     central = min(range(len(found.faces)), key=lambda i: _off_centre(found.picture, found.faces[i]))
-    return _Cut(hashlib.sha256(data).hexdigest(), found.crops[central])
+    sha256 = hashlib.sha256(data).hexdigest()
+    return _Cut(sha256, found.crops[central], found.faces[central].box)
+
+
+def _labelled(cut: _Cut, name: str, label: Label) -> _Cut:
+    """A photograph whose label may be of another of its faces, which then has none."""
+    if cut.box is None or label.face is None or label.face.is_scored(cut.sha256, cut.box):
+        return cut
+    detail = "the label is of another face than the one nearest the centre, or of other bytes"
+    return _Cut(fault=Fault("other_face", name, detail))
 
 
 def _off_centre(picture: Picture, face: Face) -> float:

@@ -17,7 +17,7 @@ from training.data import load_parts
 from training.presets import PRESETS
 
 if TYPE_CHECKING:
-    from annotate.evaluation import EvaluationReport
+    from annotate.evaluation_report import EvaluationReport
 
 LINKS = "images"
 """Folder in a report that holds links to the images that were scored."""

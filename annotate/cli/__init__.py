@@ -15,14 +15,31 @@ from typing import Any
 
 import click
 
+from annotate.cli.compare import compare_command
 from annotate.cli.demo import demo_command
+from annotate.cli.doctor import doctor_command
+from annotate.cli.environment import name_variables, variables_behind
 from annotate.cli.evaluate import evaluate_command
+from annotate.cli.explore import explore_command
+from annotate.cli.export import export_command
 from annotate.cli.interrupts import InterruptedRunError
 from annotate.cli.models import models_command
 from annotate.cli.progress import say
+from annotate.cli.review import review_command
 from annotate.cli.run import run_command
 from annotate.errors import AnnotateError, shown
 from annotate.version import __version__
+
+SECTIONS = {
+    "Label": ("run", "demo"),
+    "Judge": ("explore", "evaluate", "compare"),
+    "Use": ("review", "export"),
+    "This installation": ("models", "doctor"),
+}
+"""The commands as help lists them; one that stands in no section comes last."""
+
+_WHOLE_SENTENCE = 200
+"""Characters of a command's first sentence; what does not fit into the line goes on below it."""
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EIO)
 
@@ -46,7 +63,7 @@ def _output_faults() -> Iterator[None]:
 
 
 class Commands(click.Group):
-    """The group of commands, which knows faults of the output."""
+    """The group of commands, which knows faults of the output, and lists itself in sections."""
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         with _output_faults():  # help is printed here
@@ -55,6 +72,20 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         with _output_faults():
             return super().invoke(context)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        in_sections = {name for names in SECTIONS.values() for name in names}
+        others = tuple(name for name in self.commands if name not in in_sections)
+        width = max(map(len, self.commands))
+        for title, names in (*SECTIONS.items(), ("Other commands", others)):
+            rows = [
+                (name.ljust(width), self.commands[name].get_short_help_str(_WHOLE_SENTENCE))
+                for name in names
+                if name in self.commands
+            ]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
 
 @click.group(
@@ -67,11 +98,33 @@ def cli() -> None:
     """Label the faces of an image archive with age and gender.
 
     Results go to Parquet, CSV or JSON lines. Nothing leaves this machine.
+
+    \b
+    Examples:
+      annotate demo
+      annotate run ~/Pictures -o people.parquet
+      annotate run faces/ --faces crop -o faces.csv
+      annotate evaluate labelled/ --report report/
+      annotate run --help
+
+    Each option can come from a variable too: ANNOTATE_RUN_MODEL=nano is `run --model nano`.
+    docs/shell.md has these, completion for bash, zsh and fish, and the exit codes.
     """
 
 
-for command in (run_command, evaluate_command, models_command, demo_command):
+for command in (
+    run_command,
+    evaluate_command,
+    compare_command,
+    explore_command,
+    models_command,
+    demo_command,
+    doctor_command,
+    export_command,
+    review_command,
+):
     cli.add_command(command)
+name_variables(cli)
 
 
 def main() -> None:
@@ -81,7 +134,10 @@ def main() -> None:
         code = cli.main(prog_name="annotate", standalone_mode=False)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "annotate"
-        code = _complain(f"{error.format_message().rstrip('.')} (see {path} --help)", 2)
+        said = error.format_message().rstrip(".")
+        if variables := variables_behind(error):
+            said += f", with {', '.join(variables)} set in the environment"
+        code = _complain(f"{said} (see {path} --help)", 2)
     except click.ClickException as error:
         code = _complain(error.format_message(), 1)
     except AnnotateError as error:

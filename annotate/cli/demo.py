@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command("demo")
+@click.command("demo", short_help="Label two real photographs, and show what comes out.")
 @click.option(
     "--out",
     "folder",
@@ -19,6 +19,11 @@ def demo_command(folder: str) -> None:
 
     Grace Hopper's portrait comes with matplotlib, Eileen Collins's with scikit-image (without
     it, there is one); both are in the public domain. `annotated.jpg` shows faces and labels.
+
+    \b
+    Examples:
+      annotate demo
+      annotate demo --out /tmp/demo
     """
     from annotate.demo import run_demo
 

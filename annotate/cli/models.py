@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from annotate.cli.options import DEFAULT_MODEL
+from annotate.cli.options import DEFAULT_MODEL, complete_models
 from annotate.errors import AnnotateError, shown
 
 FAST_CROPS_PER_S = 1000
@@ -21,7 +21,11 @@ _MOST = 1e9
 """A figure in a stranger's model.json that is larger is none."""
 
 
-@click.group("models", invoke_without_command=True)
+@click.group(
+    "models",
+    invoke_without_command=True,
+    short_help="List the bundled models, or show the card of one.",
+)
 @click.pass_context
 def models_command(context: click.Context) -> None:
     """List the bundled models with their size, speed and figures, or show the card of one.
@@ -44,9 +48,17 @@ def models_command(context: click.Context) -> None:
 
 
 @models_command.command("show")
-@click.argument("name", metavar="NAME|FOLDER", default=DEFAULT_MODEL)
+@click.argument(
+    "name", metavar="NAME|FOLDER", default=DEFAULT_MODEL, shell_complete=complete_models
+)
 def show_command(name: str) -> None:
-    """Print the card of a model: its data, its figures, its limits."""
+    """Print the card of a model: its data, its figures, its limits.
+
+    \b
+    Examples:
+      annotate models show
+      annotate models show nano
+    """
     from annotate.model import model_folder
     from annotate.model_files import read_regular
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from annotate.face_options import (
     DETECT_SIZE_PX,
@@ -22,12 +23,27 @@ ENGINES = ("auto", "onnx", "keras")
 DEVICES = ("auto", "cpu", "gpu")
 MAX_TIMEOUT_S = 86_400
 
+
+def complete_files(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem[str]]:
+    """Have the shell complete the name of a file or folder."""
+    return [CompletionItem(typed, type="file")]
+
+
+def complete_models(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem[str]]:
+    """The bundled models, or, where none begins so, the folders that the shell knows."""
+    from annotate.model import bundled_models
+
+    names = [name for name in bundled_models() if name.startswith(typed)]
+    return [CompletionItem(name) for name in names] or [CompletionItem(typed, type="dir")]
+
+
 _INFERENCE = (
     click.option(
         "--model",
         default=DEFAULT_MODEL,
         show_default=True,
         metavar="NAME|FOLDER",
+        shell_complete=complete_models,
         help="A bundled model, or a folder that `python -m training export` made.",
     ),
     click.option(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from annotate.errors import shown
+
 if TYPE_CHECKING:
     from annotate.summary import Summary
 
@@ -18,9 +20,13 @@ SECONDS_PER_LINE = 15.0
 
 
 def say(text: str) -> None:
-    """Print for people on stderr. That nobody reads it any more does not end a run."""
+    """Print lines for people on stderr. That nobody reads it any more does not end a run.
+
+    Names in them may hold characters that steer a terminal: they are shown as escapes.
+    """
+    lines = (shown(line, len(line), quote=False) for line in text.split("\n"))
     with contextlib.suppress(BrokenPipeError):
-        click.echo(text, err=True)
+        click.echo("\n".join(lines), err=True)
 
 
 class Progress:

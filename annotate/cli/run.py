@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from annotate.cli.interrupts import InterruptedRunError
-from annotate.cli.options import detection_options, inference_options
+from annotate.cli.options import complete_files, detection_options, inference_options
 
 if TYPE_CHECKING:
     from annotate.labelling import OutputOptions
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
-@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...", shell_complete=complete_files)
 @click.option(
     "--from",
     "table",
     metavar="TABLE",
+    shell_complete=complete_files,
     help="Label what a CSV, Parquet or JSON lines table lists, after all SOURCEs.",
 )
 @click.option(
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     metavar="OUT",
+    shell_complete=complete_files,
     help="A .parquet, .csv or .jsonl file, a folder (Parquet data set), or - for CSV on stdout."
     " Without it, CSV goes to stdout where that is not a terminal.",
 )
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 @click.option(
     "--save-crops",
     metavar="DIR",
+    shell_complete=complete_files,
     help="Save the aligned face crops there, as SHA256_INDEX.jpg of 200 x 200 pixels.",
 )
 @inference_options
@@ -98,7 +101,7 @@ if TYPE_CHECKING:
     " photographs]",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and how long it takes.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary on stderr.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary and no hints on stderr.")
 def run_command(
     sources: tuple[str, ...],
     table: str | None,
@@ -278,7 +281,7 @@ def _stream(config: RunConfig, *, quiet: bool) -> None:
     ):
         for batch in batches:
             writer.write(batch)
-    _end(run.summary, quiet=quiet)
+    _end(run.summary, config, quiet=quiet)
 
 
 def _label(config: RunConfig, output: str, options: OutputOptions, *, quiet: bool) -> None:
@@ -307,16 +310,19 @@ def _label(config: RunConfig, output: str, options: OutputOptions, *, quiet: boo
             raise InterruptedRunError(
                 f"interrupted: {stopped.summary.done:,} inputs are done and kept; to go on: {again}"
             ) from stopped
-    _end(summary, quiet=quiet, output=output)
+    _end(summary, config, quiet=quiet, output=output)
 
 
-def _end(summary: Summary, *, quiet: bool, output: str | None = None) -> None:
+def _end(summary: Summary, config: RunConfig, *, quiet: bool, output: str | None = None) -> None:
     """Say what came of a run, and leave with its exit code."""
     from annotate.cli.progress import say
+    from annotate.hints import hints
 
     if not quiet:
         say(summary.render())
         if output is not None:
             say(f"wrote {output}")
+        for hint in hints(summary, config.faces):
+            say(f"hint: {hint}")
     if summary.exit_code:
         raise SystemExit(summary.exit_code)
