@@ -33,7 +33,7 @@ from torture.trials import faults
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits processes as POSIX does")
 
-COUNT = 6000
+COUNT = 5000
 NEEDED = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}
 """What Pillow has to be built with for a format."""
 

@@ -30,9 +30,10 @@ from annotate.readers import read_table
 PART_SIZE = 7
 INPUTS = 90
 KINDS = ("out.parquet", "data", "out.csv", "out.jsonl")
-FROM_START = 0.3
-"""Of the kills, the share that comes at any time from the start of the process; the others wait
-until its plan is frozen, for most of so short a run's time goes into its start."""
+FROM_START, FROM_PLAN = 0.3, 0.2
+"""Of the kills, the shares that come at any time from the start of the process, and from when its
+plan is frozen; the others wait until a part is recorded. Most of so short a run's time goes into
+its start."""
 
 MAX_KILLS = 12
 """Of one trial; after so many its run is left in peace, so that every trial ends."""
@@ -164,13 +165,11 @@ def _trial(
     target = out / chance.choice(KINDS)
     killed = 0
     while True:
-        plan, wait_s = None, None
-        if killed < MAX_KILLS and chance.random() < FROM_START:
-            wait_s = chance.uniform(0.0, 1.3 * whole.seconds)
-        elif killed < MAX_KILLS:
-            plan = _header(target)
-            wait_s = chance.uniform(0.0, whole.work_s)
-        code, said = _run(_command(sources, target, model), wait_s, plan)
+        begins, wait_s = None, None
+        if killed < MAX_KILLS:
+            begins, longest_s = _moment(target, whole, chance.random())
+            wait_s = chance.uniform(0.0, longest_s)
+        code, said = _run(_command(sources, target, model), wait_s, begins)
         if "going on: " in said:
             figures.resumed += 1
         if target.exists():
@@ -192,6 +191,18 @@ def _trial(
         elif [entry.name for entry in out.iterdir()] != [target.name]:
             figures.faults.append(f"left beside {target.name}: {sorted(os.listdir(out))}")
         return
+
+
+def _moment(target: Path, whole: _Whole, drawn: float) -> tuple[Path | None, float]:
+    """From when on a kill may come, None for the start of the process, and how long it waits at
+    most, in seconds. drawn: 0 to 1.
+    """
+    header = _header(target)
+    if drawn < FROM_START:
+        return None, 1.3 * whole.seconds
+    if drawn < FROM_START + FROM_PLAN:
+        return header, whole.work_s
+    return header.parent / "journal.jsonl", whole.work_s
 
 
 def _stage(out: Path, target: Path) -> str:
