@@ -4,6 +4,8 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 VENV := .venv
+# Some tests wait rather than work.
+TEST_PROCESSES ?= 3
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Files whose change calls for installing again.
@@ -15,10 +17,11 @@ demo: $(VENV)/.demo
 	$(BIN)/annotate demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 # What takes minutes or hours; each line by itself: python -m torture --help
 torture: $(VENV)/.dev
+	$(BIN)/python -m pytest -m long
 	$(BIN)/python -m torture kills
 	$(BIN)/python -m torture mutations
 

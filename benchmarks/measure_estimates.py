@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annotate.heads import estimates
+from annotate.heads import age_temperatures, estimates, quantile, tempered
 from annotate.metrics import minor_metrics
 from annotate.model import Model, load_model
 from annotate.records import Predictions
@@ -34,10 +34,14 @@ RULES = ((8.0, 0.3), (9.0, 0.25), (10.0, 0.2), (12.0, 0.25), (12.0, 0.1))
 beyond which a face would be flagged."""
 
 
-def point_estimates(raw: Raw, predictions: Predictions) -> Iterator[tuple[str, Any]]:
+def point_estimates(
+    raw: Raw, predictions: Predictions, calibration: dict[str, Any]
+) -> Iterator[tuple[str, Any]]:
     """(name, ages (N,)) of each way to make one age of a distribution."""
     p = raw[0].astype(np.float64)
-    yield "median", predictions.age
+    calibrated = tempered(p, age_temperatures(p, calibration["age_temperature"]))
+    yield "median in whole years", predictions.age
+    yield "median", quantile(calibrated, 0.5)
     yield "mean", p @ np.arange(p.shape[1])
     yield "mode", p.argmax(axis=1)
 
@@ -118,8 +122,8 @@ def main() -> None:
     both = raw_outputs(mirrored, faces)
     print(f"{model.name}, {len(faces):,} faces of the {options.part} part\n")
     print("| point estimate | age MAE | CS@5 |\n|---|---|---|")
-    print_points(point_estimates(raw, predictions), faces.ages)
-    mirrored_rows = point_estimates(both, estimates(*both, model.info))
+    print_points(point_estimates(raw, predictions, model.info["calibration"]), faces.ages)
+    mirrored_rows = point_estimates(both, estimates(*both, model.info), model.info["calibration"])
     print_points(((f"{name}, --tta", ages) for name, ages in mirrored_rows), faces.ages)
     print("\n| gender | accuracy |\n|---|---|")
     print_gender("as it is", predictions, faces.female)

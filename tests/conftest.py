@@ -31,12 +31,21 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
 FAKE_SIZE_PX = 16
 
+FIRST = (
+    "journal", "examples", "export", "docs", "paired", "fuzz", "review_page", "workers", "pool",
+    "report_page", "deadlines", "exports_run", "doctor", "kills", "faces", "scan", "evaluation",
+    "pipeline", "interrupts",
+)  # fmt: skip
+
 Invoke = Callable[..., tuple[int, str, str]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First the tests that fork by the hundred: it costs as much as the process has in memory."""
-    items.sort(key=lambda item: item.path.name != "test_journal.py")
+    """First the tests that fork by the hundred: it costs as much as the process has in memory.
+    Then those that take long, so that processes which share the tests end at about the same time.
+    """
+    place = {f"test_{name}.py": number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(FIRST)))
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def limited(
     )
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_items_that_hang_get_the_timeout_result(tmp_path: Path, processes: int) -> None:
     """Two in the first window, beside one that crashes, and one in the second window."""
     ways = {1: "sleep", 4: "loop", 6: "exit", 9: "sleep"}

@@ -168,7 +168,7 @@ def test_the_demo_with_the_bundled_model_and_the_readme(tmp_path: Path) -> None:
         comment = picture.info["comment"].decode()
     assert f"```text\n{comment}\n```" in readme
     if HAS_COLLINS:
-        assert 15 < people.loc["eileen_collins.png", "age"] < 60  # she was 43, and looks it to people
+        assert 15 < people.loc["eileen_collins.png", "age"] < 60  # she was 43
     for name, row in people.iterrows():
         line = next(line for line in comment.splitlines() if line.startswith(str(name)))
         cells = line.split()

@@ -124,6 +124,7 @@ def test_a_seed_stands_for_the_same_file_in_every_process() -> None:
     assert len(set(hashes)) > 290
 
 
+@pytest.mark.long
 def test_nothing_that_goes_wrong_in_a_trial_goes_unnoticed() -> None:
     """Crashes, exceptions, hangs of two kinds, output, early ends: each names its seed, and all
     other seeds are tried.

@@ -92,7 +92,7 @@ def test_names_in_messages_are_printable(name: bytes, tmp_path: Path, invoke: In
 
 
 @POSIX
-@pytest.mark.parametrize("name", [b"a\xff.parquet", b"a\xff.csv", b"a\xff", b"file:x.parquet"])
+@pytest.mark.parametrize("name", [b"a\xff.parquet", b"file:x.csv"])
 def test_outputs_of_any_name_are_written_and_read(
     tmp_path: Path, faces: Path, fake_model_folder: Path, command: Callable[..., Any], name: bytes
 ) -> None:

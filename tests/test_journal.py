@@ -135,7 +135,7 @@ def crash_at(step: int, target: Path, kind: str) -> None:
 
 
 @POSIX
-@pytest.mark.parametrize("has_old", [False, True])
+@pytest.mark.parametrize("has_old", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_crash_at_every_step_loses_nothing(target: Path, kind: str, has_old: bool) -> None:
     step, codes = 0, []
     while CRASHED in codes[-1:] or not codes:

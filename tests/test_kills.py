@@ -9,7 +9,7 @@ import pytest
 
 from torture.kills import run_trials
 
-KILLS = 4
+KILLS = 2
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills process groups")

@@ -18,7 +18,7 @@ from tests.test_deadlines import limited
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="stops processes by signal")
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_worker_that_is_stopped_is_killed(
     tmp_path: Path, processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,7 +54,7 @@ print(len(pool.living_workers()))
 @pytest.mark.parametrize(
     ("most", "found"),
     [
-        (8, "[0, 'timeout of 1', 'timeout of 2', 9, 16, 25]"),
+        pytest.param(8, "[0, 'timeout of 1', 'timeout of 2', 9, 16, 25]", marks=pytest.mark.long),
         (
             3,
             "3 decoding processes hang and cannot be killed: is the disk or the network folder"

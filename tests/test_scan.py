@@ -359,7 +359,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(root)
 
 
-@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("several", [pytest.param(False, marks=pytest.mark.long), True])
 def test_the_plan_of_50000_inputs_costs_below_300_bytes_each(
     many: Path, tmp_path: Path, several: bool
 ) -> None:
@@ -376,7 +376,7 @@ def test_the_plan_of_50000_inputs_costs_below_300_bytes_each(
     assert peak / 50_000 < 300
 
 
-@pytest.mark.parametrize("order", ["sorted", "shuffled"])
+@pytest.mark.parametrize("order", [pytest.param("sorted", marks=pytest.mark.long), "shuffled"])
 def test_a_list_of_50000_files_costs_no_more(
     many: Path, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:

@@ -31,7 +31,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_photograph_that_takes_too_long_is_a_timeout(
     photos: Path, fake_model: Model, workers: int
 ) -> None:
