@@ -61,6 +61,7 @@ def test_an_item_that_hangs_the_first_time_is_simply_done_again(tmp_path: Path) 
     assert tries(tmp_path, 3) == 2
 
 
+@pytest.mark.long
 def test_a_slow_start_is_not_the_item_s(tmp_path: Path) -> None:
     """What is prepared, and what is unpickled, takes three times as long as an item may."""
     slow = SlowToLoad()

@@ -23,6 +23,7 @@ from annotate.doctor.findings import Finding, Verdict, fault, note, ok
 from annotate.doctor.isolation import Check, Options, examine
 from annotate.doctor.packages import requirements
 from annotate.doctor.text import closing, render
+from annotate.errors import shown
 from annotate.model import MODELS, bundled_models
 from tests.conftest import ROOT, Invoke, draw
 
@@ -115,7 +116,7 @@ def test_a_machine_that_is_well(invoke: Invoke, faces: Path, monkeypatch: Any) -
     for speed in ("crops", "photographs"):
         assert found[speed]["figures"]["per_second"] > 0
         assert found[speed]["figures"]["workers"] == 1
-    assert found[str(faces)]["figures"]["inputs"] == 20
+    assert found[shown(str(faces), 60, quote=False)]["figures"]["inputs"] == 20
     areas = list(dict.fromkeys(finding["area"] for finding in report["findings"]))
     assert areas == [
         "Machine",

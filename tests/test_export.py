@@ -356,6 +356,7 @@ def test_photographs_that_cannot_be_used_are_one_line_errors(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other.csv", "run"]
 
 
+@pytest.mark.long
 def test_evaluate_scores_one_part(exported: Path, drawn: Path, tmp_path: Path) -> None:
     arguments = ["evaluate", "--model", str(exported), "--data", str(drawn)]
     arguments += ["--part", "validation", "--report", str(tmp_path / "report")]

@@ -314,6 +314,7 @@ def test_minor_figures_by_hand() -> None:
     assert (found.share_minor.value, found.n, found.brier.n) == (pytest.approx(0.4), 5, 5)
 
 
+@pytest.mark.long
 def test_minor_figures_equal_scikit_learn_and_a_plain_bootstrap() -> None:
     rng = np.random.default_rng(3)
     label = rng.integers(0, 2, 150).astype(np.float64)

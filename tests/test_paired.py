@@ -215,6 +215,7 @@ def test_two_reports_side_by_side(folder: Path, tmp_path: Path) -> None:
     assert "| Figure | better | worse | Difference | 95 % interval |" in markdown
 
 
+@pytest.mark.long
 def test_a_comparison_changes_no_other_figure(folder: Path, tmp_path: Path) -> None:
     report(folder, tmp_path / "worse", WORSE)
     report(folder, tmp_path / "better", BETTER)
