@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +68,23 @@ def _note(seen: Seen, kind: str, text: str) -> None:
 def _asked(seen: Seen, address: str) -> None:
     if not address.startswith("data:"):
         seen.requests.append(address)
+
+
+def check_report(seen: Seen, page: Path, images: int) -> None:
+    """A page of a report holds so many pictures, all whole; it asks for nothing but itself, has no
+    complaints, and is as wide as a window of 1280 and of 390 px.
+    """
+    found = seen.page.locator("img")
+    assert found.count() == images
+    for image in found.all():
+        image.scroll_into_view_if_needed()
+        image.evaluate("image => image.decode()")
+        assert image.evaluate("image => image.naturalWidth") > 0
+    assert seen.complaints == []
+    assert seen.requests == [page.as_uri()]
+    for width in (1280, 390):
+        seen.page.set_viewport_size({"width": width, "height": 900})
+        assert is_as_wide_as_its_window(seen.page)
 
 
 def is_as_wide_as_its_window(page: Page) -> bool:

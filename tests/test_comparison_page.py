@@ -14,7 +14,7 @@ from annotate import Model, compare
 from annotate.labelling import write
 from annotate.run_config import RunConfig
 from annotate.writers import write_parquet
-from tests.browsers import Seen, is_as_wide_as_its_window
+from tests.browsers import Seen, check_report
 from tests.conftest import draw
 
 HOSTILE = ["<img src=x onerror=alert(1)>.png", "<b>.png", "\u202egnp.png", "'\"&amp;{{7*7}}.png"]
@@ -59,18 +59,8 @@ def test_the_page_shows_what_moved_and_runs_nothing(
     if os.name == "posix":
         assert "\\xff\\xfe</script>.png" in body
     assert "100.0 %" in body  # all changed their gender
-    images = seen.page.locator("img")
     # Four plots, and each face in both lists: all files are there.
-    assert images.count() == 4 + 2 * moved.faces.both
-    for image in images.all():
-        image.scroll_into_view_if_needed()
-        image.evaluate("image => image.decode()")
-        assert image.evaluate("image => image.naturalWidth") > 0
-    assert seen.complaints == []
-    assert seen.requests == [page.as_uri()]
-    for width in (1280, 390):
-        seen.page.set_viewport_size({"width": width, "height": 900})
-        assert is_as_wide_as_its_window(seen.page)
+    check_report(seen, page, 4 + 2 * moved.faces.both)
 
 
 def test_pictures_come_from_where_the_files_are(

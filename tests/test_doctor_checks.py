@@ -49,7 +49,7 @@ def test_what_setup_cfg_asks_for_is_looked_at() -> None:
     setup.read(ROOT / "setup.cfg")
     lines = setup["options"]["install_requires"].strip().splitlines()
     expected = {Requirement.of(line.replace(" ", "")) for line in lines}
-    # An installation may be older than the checkout: what is asked for now need not be known yet.
+    # An installation that is older than the checkout asks for less.
     assert {each.name for each in requirements() if not each.extra} <= {
         each.name for each in expected if each
     }

@@ -272,6 +272,7 @@ def test_pages_by_keys_and_the_last_face_leads_to_the_next_page(tmp_path: Path, 
         expect(person.page.get_by_role("button", name="Next")).to_be_disabled()
         person.press("p")
         expect(person.cards).to_have_count(PAGE_ROWS)
+        assert [line["verdict"] for line in person.lines()] == ["skip"]  # of the 60th, once
 
 
 def test_a_key_while_the_next_page_is_on_its_way_is_about_no_face(
@@ -417,7 +418,9 @@ def test_an_inline_script_would_not_run(out: Path, seen: Seen) -> None:
               button.click();
             }"""
         )
-        expect(seen.page).to_have_title("people.parquet – review")
+        assert seen.page.title() == "people.parquet – review"
+        # The browser says of the script and of the attribute that it has refused them.
+        assert len(seen.complaints) >= 2
 
 
 def test_what_was_seen_is_there_after_kill_9(out: Path, seen: Seen) -> None:
@@ -429,6 +432,8 @@ def test_what_was_seen_is_there_after_kill_9(out: Path, seen: Seen) -> None:
         expect(page.locator("#faces .face").nth(0).locator(".badge")).to_have_text("male")
         process.kill()
         process.wait(60)
+        lines = Journal(journal_path(out)).lines
+        assert [line.said.gender for line in lines] == ["male"]
         page.keyboard.press("f")
         expect(page.locator("#alarm")).to_contain_text("The review has ended")
         expect(page.locator("#faces .face").nth(1).locator(".badge")).to_have_count(0)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -117,12 +115,11 @@ def evaluate_command(
     if tta and predictions is not None:
         raise click.UsageError("--tta runs the model, but --predictions has its rows: pass one")
 
-    from annotate.cli.progress import say
+    from annotate.cli.progress import Progress, say
     from annotate.evaluation import evaluate
     from annotate.report.files import PAGE_FILE
 
-    heard: list[Summary] = []
-    with contextlib.ExitStack() as stack:
+    with Progress() as progress:
         report = evaluate(
             folder,
             report_dir=report_dir,
@@ -144,12 +141,12 @@ def evaluate_command(
             limit=limit,
             bootstrap=bootstrap,
             compare=compare,
-            progress=None if quiet else _progress(stack, heard),
+            progress=None if quiet else progress,
         )
     click.echo(report.render())
     if report_dir is not None and not quiet:
         say(f"wrote the report: {shown(os.path.join(report_dir, PAGE_FILE), 300, quote=False)}")
-    _say_hints(heard, faces)
+    _say_hints(progress.summary, faces)
     context.exit(report.exit_code)
 
 
@@ -165,27 +162,10 @@ def _check_detection(context: click.Context, faces: str, predictions: str | None
             raise click.UsageError(f"{option} finds faces, but --predictions has them: pass one")
 
 
-def _say_hints(heard: list[Summary], faces: str) -> None:
+def _say_hints(summary: Summary | None, faces: str) -> None:
+    """summary: of the run; None where predictions were given, or nobody wants to hear."""
     from annotate.cli.progress import say
     from annotate.hints import hints
 
-    for summary in heard:
-        for hint in hints(summary, faces):
-            say(f"hint: {hint}")
-
-
-def _progress(stack: contextlib.ExitStack, heard: list[Summary]) -> Callable[[Summary], None]:
-    """What shows progress from the first batch on, when the number of inputs is known. heard: gets
-    the summary of the run, which goes on counting.
-    """
-    from annotate.cli.progress import Progress
-
-    started: list[Progress] = []
-
-    def show(summary: Summary) -> None:
-        if not started:
-            heard.append(summary)
-            started.append(stack.enter_context(Progress(summary.inputs)))
-        started[0](summary)
-
-    return show
+    for hint in hints(summary, faces) if summary is not None else ():
+        say(f"hint: {hint}")

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING
-
 import click
 
 from annotate.cli.options import MAX_TIMEOUT_S
 from annotate.errors import shown
-
-if TYPE_CHECKING:
-    from annotate.summary import Summary
 
 
 @click.command("explore")
@@ -97,14 +91,7 @@ def explore_command(
     from annotate.cli.progress import Progress, say
     from annotate.exploration import explore
 
-    with contextlib.ExitStack() as stack:
-        bars: list[Progress] = []
-
-        def show(summary: Summary) -> None:
-            if not bars:  # only now is it known how many images there are
-                bars.append(stack.enter_context(Progress(summary.inputs)))
-            bars[0](summary)
-
+    with Progress() as progress:
         found = explore(
             folder,
             labels=labels,
@@ -116,7 +103,7 @@ def explore_command(
             workers=workers,
             timeout_s=timeout_s,
             seed=seed,
-            progress=None if quiet else show,
+            progress=None if quiet else progress,
         )
     click.echo(found.render())
     if not quiet:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 from annotate.cli.progress import say
+from annotate.signals import handled_by
 
 
 class InterruptedRunError(Exception):
@@ -31,10 +31,5 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
         say("stopping: what is in flight is finished first; once more stops at once")
         stop()
 
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, handle) for number in signals}
-    try:
+    with handled_by(handle):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

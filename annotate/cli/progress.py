@@ -32,11 +32,12 @@ def say(text: str) -> None:
 class Progress:
     """Call it with a Summary after each batch. A context manager, so that the bar is closed.
 
-    remarks_said: how many of the summary's remarks were said before. already: inputs that were
-    done before.
+    total: inputs, None where only the first batch tells. remarks_said: how many of the summary's
+    remarks were said before. already: inputs that were done before. summary: the last one shown.
     """
 
-    def __init__(self, total: int, remarks_said: int = 0, already: int = 0) -> None:
+    def __init__(self, total: int | None = None, remarks_said: int = 0, already: int = 0) -> None:
+        self.summary: Summary | None = None
         self._total = total
         self._already = already
         self._remarks_said = remarks_said
@@ -44,18 +45,23 @@ class Progress:
         self._next_line = time.monotonic() + SECONDS_PER_LINE
 
     def __enter__(self) -> Progress:
+        if self._total is not None:
+            self._open(self._total)
+        return self
+
+    def _open(self, total: int) -> None:
+        """The bar, where there is a terminal to show it."""
         if sys.stderr.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=self._total,
+                total=total,
                 initial=self._already,
                 unit=" images",
                 unit_scale=False,
                 file=sys.stderr,
                 smoothing=0.1,
             )
-        return self
 
     def __exit__(
         self,
@@ -68,6 +74,9 @@ class Progress:
 
     def __call__(self, summary: Summary) -> None:
         """Show how far the run is, and say what is remarkable about it, once."""
+        if self.summary is None and self._total is None:
+            self._open(summary.inputs)
+        self.summary = summary
         for remark in summary.remarks[self._remarks_said :]:
             self._say(remark)
             self._remarks_said += 1

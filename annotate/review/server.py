@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import sys
 import threading
@@ -22,6 +21,7 @@ from annotate.review.journal import locked_journal
 from annotate.review.pictures import Pictures
 from annotate.review.session import Session
 from annotate.review.telling import remarks
+from annotate.signals import handled_by
 
 LOOPBACK = "127.0.0.1"
 
@@ -127,10 +127,5 @@ def _ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         threading.Thread(target=stop, daemon=True).start()
 
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, handle) for number in signals}
-    try:
+    with handled_by(handle):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
