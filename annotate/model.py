@@ -85,6 +85,11 @@ class Model:
         return self._batches.engine.name
 
     @property
+    def network(self) -> Any:
+        """The Keras network that the keras engine runs; None with another engine."""
+        return getattr(self._batches.engine, "model", None)
+
+    @property
     def device(self) -> str:
         """The kind of device that it runs on: "cpu" or "gpu"."""
         return self._batches.engine.device

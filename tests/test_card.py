@@ -178,7 +178,7 @@ def _info() -> dict[str, Any]:
             "epoch_kept": 2,
             "seconds": 5400,
             "pretrained": "Published weights, Apache-2.0",
-            "teacher": "large",
+            "teachers": ["large"],
             "recipe": _recipe(),
         },
         "commit": "abc123",
@@ -339,7 +339,7 @@ def test_data_and_recipe_are_in_words(page: str) -> None:
         " cosine, weight decay 0.03",
         "losses": "age: cross-entropy, weight 1; gender: cross-entropy, weight 1.5",
         "age labels": "Gaussians over 100 ages, standard deviation 2 years",
-        "teacher": "`large`: what it says of an image counts 70 %, its labels the rest",
+        "teachers": "`large`: what it says of an image counts 70 %, its labels the rest",
         "augmentation": "mirrored with probability 0.5, zoom 0.9 to 1.2, turned by up to 15°,"
         " moved by up to 7 % of the side, brightness ±30 %",
     }
@@ -350,13 +350,40 @@ def test_data_and_recipe_are_in_words(page: str) -> None:
     assert "Cost: 1.50 hours for 2 epochs on two cores. Kept: epoch 2" in page
 
 
+def test_several_teachers_and_the_run_before_are_named() -> None:
+    info = _info()
+    info["training"]["teachers"] = ["large", "small"]
+    info["training"]["start"] = info["training"] | {
+        "command": "python -m training fit --preset foot",
+        "backend": "jax",
+        "epochs": 9,
+        "seconds": 9000,
+    }
+    rows = dict(recipe_rows(info))
+    assert rows["teachers"] == (
+        "`large` and `small`: what they say on average of an image counts 70 %, its labels the rest"
+    )
+    assert rows["first weights"].startswith("those of the run above; layers up to `block2`")
+    training = _section(card(info, ROWS), "Training")
+    before = training.index("    KERAS_BACKEND=jax python -m training fit --preset foot\n")
+    cost = training.index("Its cost: 2.50 hours for 9 epochs on two cores. Then:")
+    assert before < cost < training.index("    KERAS_BACKEND=torch")
+
+
+def test_a_recipe_of_before_there_could_be_several_teachers_names_its_one() -> None:
+    info = _info()
+    del info["training"]["teachers"]
+    info["training"]["teacher"] = "old"
+    assert dict(recipe_rows(info))["teachers"].startswith("`old`: what it says of an image")
+
+
 def test_what_is_missing_is_left_out_cleanly() -> None:
     info = _info()
     info["figures"] = {}
     for key in ("speed", "commit"):
         info[key] = None
     info["training"] |= {"machine": None, "pretrained": None, "recipe": None}
-    del info["training"]["teacher"]
+    del info["training"]["teachers"]
     del info["data"]["photographs"]
     info["data"]["faults"] = []
     page = card(info, ROWS)

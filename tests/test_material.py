@@ -18,7 +18,7 @@ from PIL import Image
 from annotate.errors import AnnotateError
 from tests.test_cascade import portraits
 from training.data import FaceData, FolderData
-from training.material import Lessons, Sources, training_lessons
+from training.material import Lessons, Sources, at_size, training_lessons
 from training.presets import BASE
 
 KEPT_PX = 16
@@ -67,8 +67,8 @@ def teacher(tmp_path: Path) -> Path:
     return folder
 
 
-def _left_colours() -> onnx.ModelProto:
-    """pixels (N, S, S, 3) uint8 -> age (N, 3) and gender (N, 1), probabilities."""
+def _left_colours(size_px: int = KEPT_PX) -> onnx.ModelProto:
+    """pixels (N, size_px, size_px, 3) uint8 -> age (N, 3) and gender (N, 1), probabilities."""
 
     def constant(name: str, values: Any, kind: Any = np.int64) -> onnx.TensorProto:
         return onnx.numpy_helper.from_array(np.asarray(values, kind), name)
@@ -83,14 +83,14 @@ def _left_colours() -> onnx.ModelProto:
         helper.make_node("Div", ["reds", "white"], ["gender"]),
     ]
     shapes = {"age": AGES, "gender": 1}
-    pixels = ["N", KEPT_PX, KEPT_PX, 3]
+    pixels = ["N", size_px, size_px, 3]
     graph = helper.make_graph(
         nodes,
         "colours",
         [helper.make_tensor_value_info("pixels", TensorProto.UINT8, pixels)],
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", s]) for n, s in shapes.items()],
         [
-            constant("left", np.arange(KEPT_PX // 2)),
+            constant("left", np.arange(size_px // 2)),
             constant("space", [1, 2]),
             constant("colours", [1]),
             constant("red", [0]),
@@ -145,7 +145,7 @@ def test_without_more_sources_the_images_are_the_lessons(faces: FolderData, tmp_
 def test_a_teacher_says_what_its_network_says_both_ways_round(
     faces: FolderData, teacher: Path, tmp_path: Path
 ) -> None:
-    sources = Sources(tmp_path, teacher=str(teacher))
+    sources = Sources(tmp_path, teachers=(str(teacher),))
     found = training_lessons(tmp_path, PRESET, faces, sources, resume=False)
     ages, female = _by_hand(faces.parts["train"].pixels)
     assert found.teacher_ages is not None
@@ -157,12 +157,42 @@ def test_a_teacher_says_what_its_network_says_both_ways_round(
     assert found.teacher_ages.sum(axis=1) == pytest.approx(np.ones(5), abs=2e-3)
 
 
+def test_several_teachers_say_their_mean_each_at_its_own_size(
+    faces: FolderData, teacher: Path, tmp_path: Path
+) -> None:
+    pixels = faces.parts["train"].pixels
+    other = tmp_path / "small"
+    shutil.copytree(teacher, other)
+    info = json.loads((other / "model.json").read_text())
+    info["input"]["size_px"] = KEPT_PX // 2
+    model = _left_colours(KEPT_PX // 2).SerializeToString()
+    (other / "model.onnx").write_bytes(model)
+    info["files"] = {"model.onnx": hashlib.sha256(model).hexdigest()}
+    (other / "model.json").write_text(json.dumps(info), "utf-8")
+    for names in ([teacher, other], [other]):
+        sources = Sources(tmp_path, teachers=tuple(map(str, names)))
+        found = training_lessons(tmp_path, PRESET, faces, sources, resume=False)
+        ages, _ = _by_hand(at_size(pixels, KEPT_PX // 2))
+        if teacher in names:
+            ages = (ages + _by_hand(pixels)[0]) / 2
+        assert found.teacher_ages is not None
+        np.testing.assert_allclose(found.teacher_ages, ages, atol=2**-10)
+
+
+def test_images_are_scaled_as_pillow_scales_and_left_alone_where_they_fit() -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (2, 12, 12, 3), np.uint8)
+    assert at_size(pixels, 12) is pixels
+    for image, scaled in zip(pixels, at_size(pixels, 7), strict=True):
+        by_pillow = Image.fromarray(image).resize((7, 7), Image.Resampling.BILINEAR)
+        np.testing.assert_array_equal(scaled, np.asarray(by_pillow))
+
+
 def test_opinions_and_photographs_are_worked_out_once(
     faces: FolderData, teacher: Path, photographs: tuple[Path, Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     out.mkdir()
-    sources = Sources(tmp_path, *photographs, teacher=str(teacher))
+    sources = Sources(tmp_path, *photographs, teachers=(str(teacher),))
     first = training_lessons(out, PRESET, faces, sources, resume=False)
     assert first.faces.names == ["0.jpg", "1.jpg", "2.jpg", "3.jpg", "4.jpg", "a.jpg"]
     assert first.faces.pixels.shape == (6, KEPT_PX, KEPT_PX, 3)
@@ -189,7 +219,7 @@ def test_opinions_and_photographs_are_worked_out_once(
 def test_a_damaged_keep_is_a_one_line_error(
     faces: FolderData, teacher: Path, tmp_path: Path
 ) -> None:
-    sources = Sources(tmp_path, teacher=str(teacher))
+    sources = Sources(tmp_path, teachers=(str(teacher),))
     training_lessons(tmp_path, PRESET, faces, sources, resume=False)
     kept = tmp_path / "teacher.npz"
     kept.write_bytes(kept.read_bytes()[:-20])
@@ -200,26 +230,18 @@ def test_a_damaged_keep_is_a_one_line_error(
 def test_a_teacher_of_another_kind_is_a_one_line_error(
     faces: FolderData, teacher: Path, fake_model_folder: Path, tmp_path: Path
 ) -> None:
-    other_size = dataclasses.replace(
-        faces, parts={"train": dataclasses.replace(
-            faces.parts["train"], pixels=np.zeros((5, 20, 20, 3), np.uint8)
-        )}
-    )  # fmt: skip
     cases = [
-        (PRESET, teacher, other_size, "colours takes 16 px, preset small keeps 20 px"),
         (
             dataclasses.replace(PRESET, age_bins=117),
             teacher,
-            faces,
             "colours gives 3 values for age, preset small learns 117",
         ),
-        (PRESET, fake_model_folder, faces, "fake gives 1 values for age, preset small learns 3"),
+        (PRESET, fake_model_folder, "fake gives 1 values for age, preset small learns 3"),
     ]
-    for preset, model, found, message in cases:
+    for preset, model, message in cases:
+        sources = Sources(tmp_path, teachers=(str(model),))
         with pytest.raises(AnnotateError, match=message) as caught:
-            training_lessons(
-                tmp_path, preset, found, Sources(tmp_path, teacher=str(model)), resume=False
-            )
+            training_lessons(tmp_path, preset, faces, sources, resume=False)
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "teacher.npz").exists()
 

@@ -45,7 +45,7 @@ def test_the_command_is_what_the_command_line_takes(preset: Preset, tmp_path: Pa
         said = context.params
     assert (name, said["name"]) == ("fit", preset.name)
     assert (said["data"], said["out"]) == (tmp_path / "utkface", Path("runs") / preset.name)
-    assert said["teacher"] == preset.teacher
+    assert (said["teachers"], said["start"]) == (preset.teachers, preset.start)
     named = said["photographs"], said["photograph_labels"]
     both = tmp_path / "appa_real", tmp_path / "appa_train.csv"
     assert named == (both if preset.photographs else (None, None))
@@ -53,12 +53,21 @@ def test_the_command_is_what_the_command_line_takes(preset: Preset, tmp_path: Pa
 
 @any_preset
 def test_a_teacher_is_another_preset_and_the_labels_keep_a_share(preset: Preset) -> None:
-    if preset.teacher is None:
+    if not preset.teachers:
         assert preset.teacher_share == 0
         return
-    teacher = PRESETS[preset.teacher]
-    assert teacher is not preset
     assert 0 < preset.teacher_share < 1
-    # It looks at the images as they are kept, and speaks of the same ages.
-    assert teacher.size_px == preset.source_px
-    assert teacher.age_bins == preset.age_bins
+    for name in preset.teachers:
+        assert PRESETS[name] is not preset
+        assert PRESETS[name].age_bins == preset.age_bins
+        # Nothing is enlarged for a teacher.
+        assert PRESETS[name].size_px <= preset.source_px
+
+
+@any_preset
+def test_a_preset_begins_with_a_model_of_its_own_network_or_with_published_weights(
+    preset: Preset,
+) -> None:
+    if preset.start is not None:
+        assert PRESETS[preset.start].architecture == preset.architecture
+        assert preset.pretrained is None

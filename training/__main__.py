@@ -69,7 +69,19 @@ def presets() -> None:
     help="Table of those pictures: path, age, gender. Others in the folder are left out.",
 )
 @click.option(
-    "--teacher", metavar="NAME|FOLDER", help="A model from whose opinions to learn as well."
+    "--precision",
+    type=click.Choice(["float32", "mixed_bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Of the computations; bfloat16 is quicker where the processor has it.",
+)
+@click.option("--start", metavar="NAME|FOLDER", help="A model of the same network to begin with.")
+@click.option(
+    "--teacher",
+    "teachers",
+    metavar="NAME|FOLDER",
+    multiple=True,
+    help="A model from whose opinions to learn as well; of several, from their mean.",
 )
 def fit(
     name: str,
@@ -81,7 +93,9 @@ def fit(
     seed: int,
     photographs: Path | None,
     photograph_labels: Path | None,
-    teacher: str | None,
+    precision: str,
+    start: str | None,
+    teachers: tuple[str, ...],
 ) -> None:
     """Train a preset: checkpoints each epoch, history as CSV and PNG, best weights kept."""
     from training.fit import fit as run
@@ -90,12 +104,13 @@ def fit(
     try:
         best = run(
             PRESETS[name],
-            Sources(data, photographs, photograph_labels, teacher),
+            Sources(data, photographs, photograph_labels, teachers, start),
             out,
             resume=resume,
             seed=seed,
             epochs=epochs,
             limit=limit,
+            precision=precision,
             progress=sys.stderr.isatty(),
         )
     except KeyboardInterrupt:

@@ -107,6 +107,14 @@ def _faults(what: str, counts: Mapping[str, int]) -> Iterator[str]:
 def _training(info: Mapping[str, Any], rows: list[dict[str, float]]) -> Iterator[str]:
     training = info["training"]
     kept = rows[training["epoch_kept"] - 1]
+    before = training.get("start")
+    if before:
+        yield "Begun with the weights of a model that was exported from this run:"
+        yield f"    KERAS_BACKEND={before['backend']} {before['command']}"
+        yield (
+            f"Its cost: {before['seconds'] / 3600:.2f} hours for {before['epochs']} epochs on"
+            f" {before['machine'] or 'a machine that was not recorded'}. Then:"
+        )
     yield f"    KERAS_BACKEND={training['backend']} {training['command']}"
     yield (
         f"Preset `{info['preset']}`, Keras {training['keras']} on {training['backend']}."

@@ -338,12 +338,13 @@ def _training(
 
     kept = min(rows, key=lambda row: row[preset.monitor])
     words = ("name", "about", "source", "cost", "expected")
-    teacher = run["settings"].get("teacher")
+    teachers = run["settings"].get("teachers", ())
     return {
         "recipe": {key: value for key, value in asdict(preset).items() if key not in words},
         "pretrained": WEIGHTS[preset.pretrained].about if preset.pretrained else None,
-        # The name only: a folder's path says nothing to others.
-        "teacher": Path(teacher).name if teacher else None,
+        # The names only: a folder's path says nothing to others.
+        "teachers": [Path(teacher).name for teacher in teachers],
+        "start": run.get("start"),
         "command": run["command"],
         "keras": run["keras"],
         "backend": run["backend"],

@@ -15,6 +15,7 @@ import keras
 
 from annotate.engines import cpu_name, usable_cpus
 from annotate.errors import AnnotateError
+from annotate.model import checked_info
 from training.architectures import ARCHITECTURES
 from training.batches import Batches
 from training.data import load_parts
@@ -25,6 +26,12 @@ from training.pretrained import freeze, load_pretrained
 from training.runs import check_settings, check_splits, write_run
 from training.schedule import learning_rate
 from training.splits import SEED
+from training.unfolding import load_exported
+
+PRECISIONS = ("float32", "mixed_bfloat16")
+"""Keras's policies that a training may compute by. Processors that multiply bfloat16 (Zen 4,
+Sapphire Rapids, most GPUs) take half the time for plain convolutions; others take longer, and
+depthwise convolutions gain nothing."""
 
 
 def build_model(preset: Preset, *, fixed_size: bool) -> keras.Model:
@@ -90,21 +97,27 @@ def fit(
     seed: int = SEED,
     epochs: int | None = None,
     limit: int | None = None,
+    precision: str = "float32",
     progress: bool = True,
 ) -> dict[str, float]:
     """Train a preset. Returns the history row of the epoch that was kept.
 
     epochs: train fewer than the preset says, on the preset's schedule. limit: use so many
-    images of the folder only, for rehearsals.
+    images of the folder only, for rehearsals. precision: one of PRECISIONS, of the computations;
+    weights are float32 always.
     Raises AnnotateError where `out` holds another run, or nothing to resume.
     """
     last = preset.epochs if epochs is None else epochs
     if not 1 <= last <= preset.epochs:
         raise AnnotateError(f"epochs: expected 1 to {preset.epochs}, the preset's, got {epochs}")
-    settings = {"preset": preset.name, "seed": seed, "limit": limit}
+    settings: dict[str, Any] = {"preset": preset.name, "seed": seed, "limit": limit}
     settings["photographs"] = sources.photographs is not None
-    if sources.teacher is not None:
-        settings["teacher"] = sources.teacher
+    if sources.teachers:
+        settings["teachers"] = list(sources.teachers)
+    if sources.start is not None:
+        settings["start"] = sources.start
+    if precision != "float32":
+        settings["precision"] = precision
     if resume:
         check_settings(out, settings)
     elif (out / "checkpoint.npz").exists():
@@ -114,14 +127,21 @@ def fit(
     if resume:
         check_splits(out, faces)
     command = (
-        f"python -m training fit --preset {preset.name} {sources.options} --out runs/{out.name}"
+        f"python -m training fit --preset {preset.name} {sources.options}"
+        f"{f' --precision {precision}' if precision != 'float32' else ''} --out runs/{out.name}"
     )
-    write_run(out, {"settings": settings, "command": command, **_environment()}, faces)
+    run = {"settings": settings, "command": command, **_environment()}
+    if sources.start is not None:
+        run["start"] = checked_info(sources.start)["training"]
+    write_run(out, run, faces)
     lessons = training_lessons(out, preset, faces, sources, resume=resume)
     keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(precision)
     train = Batches(lessons, preset, training=True, seed=seed)
     validation = Batches(Lessons(faces.parts["validation"]), preset, training=False)
     model = starting_model(preset)
+    if sources.start is not None and not resume:
+        load_exported(model, sources.start, lessons.faces.pixels)
     compile_model(model, preset, len(train))
     model.optimizer.build(model.trainable_variables)
     keeper = Keeper(out, preset, train, seed)

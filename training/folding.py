@@ -22,7 +22,7 @@ def fold(network: keras.Model) -> keras.Model:
     else follows. The outputs are those of `network` up to rounding: about 1e-3 of a probability.
     Raises ValueError for a normalisation elsewhere.
     """
-    norms = {_convolution_before(norm).name: norm for norm in _normalizations(network)}
+    norms = {convolution_before(norm).name: norm for norm in normalizations(network)}
 
     def cloned(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
@@ -43,11 +43,12 @@ def fold(network: keras.Model) -> keras.Model:
     return folded
 
 
-def _normalizations(network: keras.Model) -> list[keras.layers.Layer]:
+def normalizations(network: keras.Model) -> list[keras.layers.Layer]:
+    """The batch normalisations of a network, in its order."""
     return [layer for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
 
 
-def _convolution_before(norm: keras.layers.Layer) -> keras.layers.Layer:
+def convolution_before(norm: keras.layers.Layer) -> keras.layers.Layer:
     """The convolution whose output a normalisation alone takes. Raises ValueError."""
     layer = norm.input._keras_history.operation
     plain = isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate.errors import AnnotateError
-from annotate.images import Pixels
+from annotate.images import Pixels, resize_square
 from annotate.model import load_model
 from training.data import FaceData, FolderData
 from training.history import write_text
@@ -30,14 +30,15 @@ class Sources:
     """Where a run's images come from.
 
     data: a folder with UTKFace names. photographs, photograph_labels: pictures, and the table
-    that labels those to learn from as well. teacher: a model, by name or folder, whose opinion
-    of each image is learnt too.
+    that labels those to learn from as well. teachers: models, by name or folder, whose mean
+    opinion of each image is learnt too. start: a model whose weights to begin with.
     """
 
     data: Path
     photographs: Path | None = None
     photograph_labels: Path | None = None
-    teacher: str | None = None
+    teachers: tuple[str, ...] = ()
+    start: str | None = None
 
     def __post_init__(self) -> None:
         if (self.photographs is None) != (self.photograph_labels is None):
@@ -50,17 +51,18 @@ class Sources:
         if self.photograph_labels is not None:
             words.append("--photographs $APPA_REAL")
             words.append(f"--photograph-labels {self.photograph_labels.name}")
-        if self.teacher is not None:
-            words.append(f"--teacher {Path(self.teacher).name}")
+        if self.start is not None:
+            words.append(f"--start {Path(self.start).name}")
+        words += [f"--teacher {Path(teacher).name}" for teacher in self.teachers]
         return " ".join(words)
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """Labelled images, N of them, and what a teacher said of each.
+    """Labelled images, N of them, and what teachers said of each, on average.
 
     teacher_ages: float16 (N, bins), rows sum to 1; teacher_female: float32 (N,), 0 to 1. Both
-    None without a teacher.
+    None without teachers.
     """
 
     faces: FaceData
@@ -82,12 +84,16 @@ def training_lessons(
             _keep_photographs(kept, preset, sources)
             state = load_arrays(kept)
         found += FaceData(**{name: _plain(state[name]) for name in names})
-    if sources.teacher is None:
+    if not sources.teachers:
         return Lessons(found)
     kept = out / "teacher.npz"
     state = _kept(kept, ["ages", "female"]) if resume else None
     if state is None or len(state["ages"]) != len(found):
-        state = _taught(sources.teacher, found.pixels, preset)
+        opinions = [_opinion(name, found.pixels, preset) for name in sources.teachers]
+        state = {
+            "ages": np.mean([ages for ages, _ in opinions], axis=0).astype(np.float16),
+            "female": np.mean([female for _, female in opinions], axis=0),
+        }
         save_arrays(kept, state)
     return Lessons(found, state["ages"], state["female"])
 
@@ -118,18 +124,31 @@ def _keep_photographs(kept: Path, preset: Preset, sources: Sources) -> None:
     )
 
 
-def _taught(teacher: str, pixels: Pixels, preset: Preset) -> dict[str, npt.NDArray[Any]]:
-    """What a teacher says of images, as they are and mirrored. pixels: uint8 (N, S, S, 3)."""
+def at_size(pixels: Pixels, size_px: int) -> Pixels:
+    """Images scaled to another side. pixels: uint8 (N, S, S, 3). Returns (N, size_px, size_px, 3).
+
+    By the filter that files are scaled with: what it gives is nearly what the file would.
+    """
+    if pixels.shape[1] == size_px:
+        return pixels
+    scaled = np.empty((len(pixels), size_px, size_px, 3), np.uint8)
+    for index, image in enumerate(pixels):
+        scaled[index] = resize_square(image, size_px)
+    return scaled
+
+
+def _opinion(
+    teacher: str, pixels: Pixels, preset: Preset
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """What a teacher says of images, as they are and mirrored: ages (N, bins), female (N,).
+
+    pixels: uint8 (N, S, S, 3).
+    """
     model = load_model(teacher, tta=True)
-    if pixels.shape[1] != model.size_px:
-        raise AnnotateError(
-            f"the teacher {model.name} takes {model.size_px} px, preset {preset.name} keeps"
-            f" {pixels.shape[1]} px"
-        )
-    ages, female = model.predict_raw(pixels)
+    ages, female = model.predict_raw(at_size(pixels, model.size_px))
     if ages.shape[1] != preset.age_bins:
         raise AnnotateError(
             f"the teacher {model.name} gives {ages.shape[1]} values for age, preset {preset.name}"
             f" learns {preset.age_bins}"
         )
-    return {"ages": ages.astype(np.float16), "female": female[:, 0]}
+    return ages, female[:, 0]

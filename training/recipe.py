@@ -40,7 +40,7 @@ def recipe_rows(info: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ("optimiser", _optimiser(recipe)),
         ("losses", _losses(recipe)),
         ("age labels", _age_labels(recipe)),
-        ("teacher", _teacher(info["training"], recipe)),
+        ("teachers", _teachers(info["training"], recipe)),
         ("augmentation", _augmentation(recipe.get("augmentation") or {})),
     ):
         if how:
@@ -48,7 +48,7 @@ def recipe_rows(info: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _first_weights(training: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
-    about = training.get("pretrained")
+    about = "those of the run above" if training.get("start") else training.get("pretrained")
     if about is None:
         return "random"
     last = recipe.get("frozen_up_to")
@@ -106,14 +106,16 @@ def _age_labels(recipe: Mapping[str, Any]) -> str:
     )
 
 
-def _teacher(training: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
-    name = training.get("teacher")
-    if name is None:
+def _teachers(training: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+    # Recipes of before there could be several name one.
+    alone = training.get("teacher")
+    names = training.get("teachers") or ([alone] if alone else [])
+    if not names:
         return ""
-    return (
-        f"`{name}`: what it says of an image counts {percent(recipe.get('teacher_share', 0.0))},"
-        " its labels the rest"
-    )
+    said = "what it says" if len(names) == 1 else "what they say on average"
+    share = percent(recipe.get("teacher_share", 0.0))
+    who = listing(f"`{name}`" for name in names)
+    return f"{who}: {said} of an image counts {share}, its labels the rest"
 
 
 def _augmentation(how: Mapping[str, Any]) -> str:

@@ -33,8 +33,8 @@ def build(input_shape: tuple[int | None, int | None, int]) -> keras.Model:
     x = layers.Flatten()(x)
     gender_branch = layers.Dropout(DROPOUT)(layers.Dense(256, activation="relu")(x))
     age_branch = layers.Dropout(DROPOUT)(layers.Dense(256, activation="relu")(x))
-    gender = layers.Dense(1, activation="sigmoid", name="gender")(gender_branch)
+    gender = layers.Dense(1, activation="sigmoid", dtype="float32", name="gender")(gender_branch)
     # The recipe gives no activation; ReLU keeps ages at 0 years or more but can die at the
     # start, so the output is linear and negative ages are cut to 0 after the network.
-    age = layers.Dense(1, activation="linear", name="age")(age_branch)
+    age = layers.Dense(1, activation="linear", dtype="float32", name="age")(age_branch)
     return keras.Model(pixels, {"age": age, "gender": gender}, name="gray128")

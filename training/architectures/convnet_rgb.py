@@ -23,6 +23,6 @@ def build(input_shape: tuple[int | None, int | None, int]) -> keras.Model:
     x = layers.Flatten()(x)
     x = layers.Dense(512, activation="relu")(x)
     x = layers.Dense(128, activation="relu")(x)
-    gender = layers.Dense(1, activation="sigmoid", name="gender")(x)
-    age = layers.Dense(1, activation="linear", name="age")(x)
+    gender = layers.Dense(1, activation="sigmoid", dtype="float32", name="gender")(x)
+    age = layers.Dense(1, activation="linear", dtype="float32", name="age")(x)
     return keras.Model(pixels, {"age": age, "gender": gender}, name="rgb200")

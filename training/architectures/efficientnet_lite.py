@@ -64,8 +64,8 @@ def network(
             x = _bottleneck(x, stage, first=block == 1, name=f"stage{number}_block{block}")
     x = layers.GlobalAveragePooling2D(name="features")(x)
     x = layers.Dropout(DROPOUT)(x)
-    age = layers.Dense(AGES, activation="softmax", name="age")(x)
-    gender = layers.Dense(1, activation="sigmoid", name="gender")(x)
+    age = layers.Dense(AGES, activation="softmax", dtype="float32", name="age")(x)
+    gender = layers.Dense(1, activation="sigmoid", dtype="float32", name="gender")(x)
     return keras.Model(pixels, {"age": age, "gender": gender}, name=name)
 
 

@@ -31,8 +31,8 @@ def build(input_shape: tuple[int | None, int | None, int]) -> keras.Model:
             x = _basic_block(x, filters, stride=2 if stage and not block else 1)
     x = layers.GlobalAveragePooling2D(name="features")(x)
     x = layers.Dropout(0.2)(x)
-    age = layers.Dense(AGES, activation="softmax", name="age")(x)
-    gender = layers.Dense(1, activation="sigmoid", name="gender")(x)
+    age = layers.Dense(AGES, activation="softmax", dtype="float32", name="age")(x)
+    gender = layers.Dense(1, activation="sigmoid", dtype="float32", name="gender")(x)
     return keras.Model(pixels, {"age": age, "gender": gender}, name="residual")
 
 
