@@ -78,3 +78,14 @@ def test_an_unknown_gender_teaches_nothing() -> None:
         # Adam's first step is the learning rate, in the direction that helps.
         assert known == pytest.approx(preset.peak_learning_rate, rel=1e-3)
         assert unknown == 0
+
+
+def test_precision_is_of_the_computations_alone() -> None:
+    """Weights, and the ages and probabilities that losses are taken of, stay float32."""
+    model = starting_model(TINY, "mixed_bfloat16")
+    assert model.get_layer("stem").compute_dtype == "bfloat16"
+    assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
+    outputs = model(np.full((2, 32, 32, 3), 77, np.uint8))
+    assert {keras.backend.standardize_dtype(o.dtype) for o in outputs.values()} == {"float32"}
+    # What is built next, for export, is what it always was.
+    assert starting_model(TINY).get_layer("stem").compute_dtype == "float32"

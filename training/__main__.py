@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from annotate.errors import AnnotateError
-from training.presets import PRESETS
+from training.presets import PRECISIONS, PRESETS
 from training.splits import PARTS, SEED
 
 FOLDER = click.Path(path_type=Path)
@@ -70,8 +70,8 @@ def presets() -> None:
 )
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "mixed_bfloat16"]),
-    default="float32",
+    type=click.Choice(PRECISIONS),
+    default=PRECISIONS[0],
     show_default=True,
     help="Of the computations; bfloat16 is quicker where the processor has it.",
 )

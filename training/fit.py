@@ -28,11 +28,6 @@ from training.schedule import learning_rate
 from training.splits import SEED
 from training.unfolding import load_exported
 
-PRECISIONS = ("float32", "mixed_bfloat16")
-"""Keras's policies that a training may compute by. Processors that multiply bfloat16 (Zen 4,
-Sapphire Rapids, most GPUs) take half the time for plain convolutions; others take longer, and
-depthwise convolutions gain nothing."""
-
 
 def build_model(preset: Preset, *, fixed_size: bool) -> keras.Model:
     """The preset's network. fixed_size: with its input size in the graph, as export wants it."""
@@ -103,8 +98,8 @@ def fit(
     """Train a preset. Returns the history row of the epoch that was kept.
 
     epochs: train fewer than the preset says, on the preset's schedule. limit: use so many
-    images of the folder only, for rehearsals. precision: one of PRECISIONS, of the computations;
-    weights are float32 always.
+    images of the folder only, for rehearsals. precision: of the computations, one of
+    presets.PRECISIONS; weights are float32 always.
     Raises AnnotateError where `out` holds another run, or nothing to resume.
     """
     last = preset.epochs if epochs is None else epochs
@@ -136,10 +131,9 @@ def fit(
     write_run(out, run, faces)
     lessons = training_lessons(out, preset, faces, sources, resume=resume)
     keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy(precision)
     train = Batches(lessons, preset, training=True, seed=seed)
     validation = Batches(Lessons(faces.parts["validation"]), preset, training=False)
-    model = starting_model(preset)
+    model = starting_model(preset, precision)
     if sources.start is not None and not resume:
         load_exported(model, sources.start, lessons.faces.pixels)
     compile_model(model, preset, len(train))
@@ -162,9 +156,15 @@ def fit(
     return keeper.best
 
 
-def starting_model(preset: Preset) -> keras.Model:
+def starting_model(preset: Preset, precision: str = "float32") -> keras.Model:
     """The preset's network as training begins: first weights loaded, first layers frozen."""
-    model = build_model(preset, fixed_size=False)
+    usual = keras.config.dtype_policy()
+    # Layers keep what holds while they are made.
+    keras.config.set_dtype_policy(precision)
+    try:
+        model = build_model(preset, fixed_size=False)
+    finally:
+        keras.config.set_dtype_policy(usual)
     if preset.pretrained is not None:
         load_pretrained(model, preset.pretrained)
     if preset.frozen_up_to is not None:
