@@ -201,3 +201,25 @@ def test_any_augmentation_of_any_size_gives_pixels(side: int, size_px: int, on: 
     assert np.array_equal(pixels, untouched), "the images in memory are met again"
     again = augment(pixels, size_px, Augmentation(**chosen), np.random.default_rng(1))
     assert np.array_equal(views, again)
+
+
+def test_colours_change_as_the_steps_one_by_one_would_change_them() -> None:
+    """Brightness, then saturation about the luma, then contrast about its mean, in floats."""
+    pixels = _noise() // 3 + 80
+    how = Augmentation(brightness=0.1, contrast=0.2, saturation=0.3, grayscale=0.5)
+    views = augment(pixels, pixels.shape[1], how, np.random.default_rng(5))
+    rng = np.random.default_rng(5)
+    luma = np.array([0.299, 0.587, 0.114])
+    brightness, saturation = (rng.uniform(1 - a, 1 + a, len(pixels)) for a in (0.1, 0.3))
+    saturation = np.where(rng.random(len(pixels)) < 0.5, 0.0, saturation)
+    contrast = rng.uniform(0.8, 1.2, len(pixels))
+    assert 0 < (saturation == 0).sum() < len(pixels)
+    for index, image in enumerate(pixels.astype(float)):
+        brighter = image * brightness[index]
+        gray = (brighter @ luma)[..., None]
+        coloured = gray + (brighter - gray) * saturation[index]
+        expected = gray.mean() + (coloured - gray.mean()) * contrast[index]
+        # Cut at neither end, so that rounding is all that is between them.
+        assert expected.min() > 0
+        assert expected.max() < 255
+        assert np.abs(views[index] - expected).max() <= 0.5 + 1e-3

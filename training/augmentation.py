@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageStat
 
 from annotate.images import LUMA, Pixels
 
@@ -91,20 +91,29 @@ def _view(image: Pixels, size_px: int, how: Augmentation, rng: np.random.Generat
 
 
 def _recolour(views: Pixels, how: Augmentation, rng: np.random.Generator) -> Pixels:
-    """Brightness, contrast and saturation by one factor an image; some images grey."""
+    """Brightness, contrast and saturation by one factor an image; some images grey.
 
-    def factor(amount: float) -> npt.NDArray[np.float32]:
-        drawn = rng.uniform(1 - amount, 1 + amount, (len(views), 1, 1, 1))
-        return drawn.astype(np.float32)
+    In this order, and without rounding between them: what an image goes through is one matrix.
+    """
 
-    values = views.astype(np.float32) * factor(how.brightness)
-    gray = values @ np.asarray(LUMA, np.float32)[:, None]
-    saturation = factor(how.saturation)
+    def factors(amount: float) -> npt.NDArray[np.float64]:
+        return rng.uniform(1 - amount, 1 + amount, len(views))
+
+    brightness, saturation = factors(how.brightness), factors(how.saturation)
     saturation[rng.random(len(views)) < how.grayscale] = 0.0
-    values = gray + (values - gray) * saturation
-    mean = gray.mean(axis=(1, 2), keepdims=True)
-    values = mean + (values - mean) * factor(how.contrast)
-    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
+    contrast = factors(how.contrast)
+    luma = np.asarray(LUMA)
+    recoloured = np.empty_like(views)
+    for index, view in enumerate(views):
+        kept = saturation[index] * np.eye(3) + (1 - saturation[index]) * luma
+        picture = Image.fromarray(view)
+        mean = brightness[index] * (np.asarray(ImageStat.Stat(picture).mean) @ luma)
+        matrix = np.empty((3, 4))
+        matrix[:, :3] = contrast[index] * brightness[index] * kept
+        matrix[:, 3] = (1 - contrast[index]) * mean
+        # Pillow rounds and cuts to 0 to 255; NumPy would take five times as long.
+        recoloured[index] = np.asarray(picture.convert("RGB", tuple(matrix.ravel())))
+    return recoloured
 
 
 def _spoil(view: Pixels, how: Augmentation, rng: np.random.Generator) -> None:
