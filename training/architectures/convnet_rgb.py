@@ -9,6 +9,15 @@ import keras
 from keras import layers
 
 
+MEAN_AGE = 33.0
+AGE_SPREAD = 20.0
+"""Years, of UTKFace's labels: the last layer says how many spreads from the mean a face is.
+
+It is linear in years all the same. But an optimiser whose steps are of one size takes thousands of
+them to 33 years, and then each step moves all ages at once.
+"""
+
+
 def build(input_shape: tuple[int | None, int | None, int]) -> keras.Model:
     """The network. input_shape: (200, 200, 3).
 
@@ -24,5 +33,6 @@ def build(input_shape: tuple[int | None, int | None, int]) -> keras.Model:
     x = layers.Dense(512, activation="relu")(x)
     x = layers.Dense(128, activation="relu")(x)
     gender = layers.Dense(1, activation="sigmoid", dtype="float32", name="gender")(x)
-    age = layers.Dense(1, activation="linear", dtype="float32", name="age")(x)
+    age = layers.Dense(1, activation="linear", dtype="float32", name="standard_age")(x)
+    age = layers.Rescaling(AGE_SPREAD, offset=MEAN_AGE, dtype="float32", name="age")(age)
     return keras.Model(pixels, {"age": age, "gender": gender}, name="rgb200")
