@@ -1,4 +1,4 @@
-"""`python -m annotate` is the `annotate` command."""
+"""`python -m annotate`, and the `annotate` command: starts the command line, and minds Ctrl-C."""
 
 import sys
 
@@ -8,7 +8,17 @@ if sys.version_info < (3, 11):  # noqa: UP036 - pip refuses it, a folder on the 
         " annotate with a newer one"
     )
 
-from annotate.cli import main  # which older ones cannot even read
+
+def main() -> None:
+    """Run the command line. Imports are part of it: Ctrl-C may come while they run."""
+    try:
+        from annotate.cli import main as command_line  # which older Pythons cannot even read
+
+        command_line()
+    except KeyboardInterrupt:
+        sys.stderr.write("annotate: interrupted\n")
+        sys.exit(130)
+
 
 if __name__ == "__main__":
     main()

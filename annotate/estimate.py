@@ -11,6 +11,7 @@ import numpy as np
 from annotate.archives import Archive
 from annotate.decoding import decode_source
 from annotate.engines import usable_cpus
+from annotate.errors import shown
 from annotate.pipeline import Run
 from annotate.records import Source
 
@@ -48,7 +49,7 @@ def describe(run: Run, output: str | None) -> str:
     if plan.archives:
         archives = "1 archive" if plan.archives == 1 else f"{plan.archives:,} archives"
         inputs = f"about {inputs}, with those of {archives},"
-    lines = [f"would label {inputs} into {output or 'stdout'}"]
+    lines = [f"would label {inputs} into {shown(output, quote=False) if output else 'stdout'}"]
     for why, number in run.found.skipped.most_common():
         lines.append(f"  not inputs: {number:,} {why}")
     lines.append(f"model {model.name}, engine {model.engine} on {model.device_name}")

@@ -5,6 +5,7 @@ The stream is iterated in one thread while others ask how long it is.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -53,7 +54,8 @@ class Inputs:
         self._skipped_in: deque[tuple[int, Counter[str]]] = deque()
 
     def __iter__(self) -> Iterator[Source]:
-        left = None if self._limit is None else max(0, self._limit - self._given)
+        # What islice cannot count to, nobody has.
+        left = None if self._limit is None else min(max(0, self._limit - self._given), sys.maxsize)
         for source in islice(self._all(), left):
             self._given += 1
             yield source

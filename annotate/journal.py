@@ -116,6 +116,12 @@ class Journal:
         self._lock.release()
 
     @property
+    def is_there(self) -> bool:
+        """Whether the run is on disk as far as it was committed: nobody removed it meanwhile."""
+        paths = [HEADER, PLAN, *(os.path.join(PARTS, part.name) for part in self.parts)]
+        return all((self.folder / path).exists() for path in paths)
+
+    @property
     def known(self) -> Path:
         """The file for the contents that an earlier output knows."""
         return self.folder / KNOWN

@@ -138,11 +138,15 @@ class Job:
             run.check_whole()
             self._publish(run)
         except OSError as error:
-            raise AnnotateError(
-                f"cannot write {self.target}: {error.strerror or error};"
-                f" {self.committed:,} inputs are done and kept, the same command goes on with them"
-            ) from error
+            said = f"cannot write {self.target}: {error.strerror or error}"
+            raise AnnotateError(f"{said}; {self._what_is_kept()}") from error
         return run.summary
+
+    def _what_is_kept(self) -> str:
+        """What becomes of the work after a fault."""
+        if not self._journal.is_publishing and not self._journal.is_there:
+            return f"its work folder {self._journal.folder} has vanished: the run starts again"
+        return f"{self.committed:,} inputs are done and kept, the same command goes on with them"
 
     def stop(self) -> None:
         """Finish what is in flight, and no more. For any thread, and for signals."""

@@ -127,6 +127,7 @@ class Outline:
         )
         for node in self.model.graph.node:
             _add_cost(cost, node, values)
+            _check_division(self.path, node, values, self.model.graph)
         return tuple(_width(self.path, name, values.get(name), batch_size) for name in OUTPUTS)
 
 
@@ -340,6 +341,22 @@ def _add_cost(cost: Cost, node: Any, values: Mapping[str, Value]) -> None:
         multiplications = math.isqrt(inputs[0].elements * inputs[1].elements * outputs[0].elements)
     held = sum(value.elements * _item_bytes(cost.path, value.kind) for value in outputs)
     cost.add(held, multiplications)
+
+
+def _check_division(path: Path, node: Any, values: Mapping[str, Value], graph: Any) -> None:
+    """Whole numbers are divided by weights above 0 alone.
+
+    By 0, and the lowest one by -1, the processor ends the whole process.
+    """
+    onnx = import_late("onnx", ONNX_ADVICE)
+    if node.op_type != "Div":
+        return
+    kind, divisor = values[node.input[0]].kind, node.input[1]
+    if np.issubdtype(onnx.helper.tensor_dtype_to_np_dtype(kind), np.inexact):
+        return
+    known = [onnx.numpy_helper.to_array(t) for t in graph.initializer if t.name == divisor]
+    if not known or (known[0] <= 0).any():
+        raise AnnotateError(f"{path} divides whole numbers by what may be 0 or less: refused")
 
 
 def _width(path: Path, name: str, value: Value | None, batch_size: int) -> int:

@@ -111,6 +111,11 @@ def _kind(target: str, path: Path) -> str:
         raise AnnotateError(f"cannot write {target}: expected {known}, a folder, or - for stdout")
     if not path.parent.is_dir():
         raise AnnotateError(f"cannot write {target}: there is no folder {path.parent}")
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise AnnotateError(
+            f"cannot write {target}: it is a device or a pipe, which an output would replace: pass"
+            " - for stdout, or another name"
+        )
     if not path.is_dir():
         return SUFFIXES.get(path.suffix.lower(), "folder")
     if not _is_our_folder(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import shlex
 import signal
@@ -87,3 +88,27 @@ def test_twice_ends_at_once_and_keeps_what_was_committed(
     assert not target.exists()
     parts = tmp_path / ".x.parquet.annotate" / "parts"
     assert (parts / "part-00000.parquet").exists()
+
+
+def test_it_may_come_while_the_command_starts() -> None:
+    """At any import: here, at the first that is not of the standard library."""
+    code = (
+        "import builtins, runpy\n"
+        "usual = builtins.__import__\n"
+        "def interrupted(name, *arguments, **options):\n"
+        "    if name == 'click':\n"
+        "        raise KeyboardInterrupt\n"
+        "    return usual(name, *arguments, **options)\n"
+        "builtins.__import__ = interrupted\n"
+        "runpy.run_module('annotate', run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (130, "annotate: interrupted\n")
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", "utf-8")
+    # What is installed starts there too.
+    assert config["options.entry_points"]["console_scripts"].split() == [
+        "annotate", "=", "annotate.__main__:main"
+    ]  # fmt: skip

@@ -238,15 +238,47 @@ def test_a_folder_that_vanishes_during_the_run_gives_rows(
     assert summary.by_status["unreadable"] > 5
 
 
-def test_a_work_folder_that_vanishes_is_one_line(
-    photos: Path, out: Path, fake_model: Model
+@pytest.mark.parametrize("gone", ["", "parts/part-00000.parquet", "run.json"])
+def test_work_that_vanishes_is_not_said_to_be_kept(
+    photos: Path, out: Path, fake_model: Model, gone: str
 ) -> None:
     target = out / "x.parquet"
+    work = out / ".x.parquet.annotate"
+    break_off(config(photos), target, fake_model, 8)
     with Job(config(photos), str(target), SMALL, model=fake_model) as job:
-        shutil.rmtree(out / ".x.parquet.annotate")
-        with pytest.raises(AnnotateError, match="cannot write"):
+        lost = work / gone
+        shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
+        shutil.rmtree(work / "parts", ignore_errors=True)  # so that something cannot be written
+        with pytest.raises(AnnotateError, match="cannot write") as caught:
             job.label()
+    said = str(caught.value)
+    assert said.endswith(f"its work folder {work} has vanished: the run starts again")
+    assert "kept" not in said
     assert not target.exists()
+    # As it says: the same command does all of it.
+    summary = write(config(photos), target, fake_model)
+    assert summary is not None
+    assert (summary.already, summary.done) == (0, 23)
+
+
+def test_no_limit_is_too_high(photos: Path, out: Path, fake_model: Model) -> None:
+    summary = write(config(photos, limit=10**30), out / "x.parquet", fake_model)
+    assert summary is not None
+    assert summary.done == 23
+
+
+@pytest.mark.parametrize("name", ["pipe.csv", "pipe", "link.parquet"])
+def test_what_is_no_file_is_never_replaced(
+    photos: Path, out: Path, fake_model: Model, name: str
+) -> None:
+    os.mkfifo(out / "pipe.csv")
+    os.mkfifo(out / "pipe")
+    (out / "link.parquet").symlink_to("pipe")
+    for options in (OutputOptions(), OutputOptions(overwrite=True)):
+        with pytest.raises(AnnotateError, match="a device or a pipe"):
+            Job(config(photos), str(out / name), options, model=fake_model)
+    assert (out / name).is_fifo()
+    assert names(out) == ["link.parquet", "pipe", "pipe.csv"]
 
 
 def test_metadata_of_a_finished_output_says_what_made_it(

@@ -443,3 +443,28 @@ def test_a_hostile_model_is_one_line_of_the_command(
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].startswith("annotate: ")
     assert "Traceback" not in done.stderr
+
+
+def _divided(divisor: int | None) -> onnx.ModelProto:
+    """A network that divides the pixels, as whole numbers; None: by themselves."""
+    by = "i" if divisor is None else "by"
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["i"], to=TensorProto.INT64),
+        helper.make_node("Div", ["i", by], ["divided"]),
+        *(helper.make_node("Identity", ["one"], [name]) for name in ("age", "gender")),
+    ]
+    model = _reduced(nodes)
+    if divisor is not None:
+        model.graph.initializer.append(_numbers("by", 3, divisor, 255))
+    return model
+
+
+@pytest.mark.parametrize("divisor", [0, -1, None])
+def test_divisions_that_end_the_process_are_refused(divisor: int | None) -> None:
+    """By 0, as some pixels are, and of the lowest number by -1."""
+    assert "divides whole numbers by what may be 0 or less" in _refused(_divided(divisor))
+
+
+def test_divisions_of_whole_numbers_that_cannot_fail_are_fine() -> None:
+    data = _divided(2).SerializeToString()
+    assert checked_onnx(Path("model.onnx"), data, 64).output_widths == (1, 1)

@@ -145,6 +145,29 @@ def test_the_doctor_tells_what_variables_do(monkeypatch: pytest.MonkeyPatch) -> 
     assert "is empty" in found["ANNOTATE_EVALUATE_TTA"].said
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("RUN_BATCHSIZE", "RUN_BATCH_SIZE"),
+        ("RNU_MODEL", "RUN_MODEL"),
+        ("RUN_WORKER", "RUN_WORKERS"),
+        ("EVALUATE_MODLE", "EVALUATE_MODEL"),
+        ("FOO", None),
+        ("RUN_FOO", None),
+        ("VERSION", None),
+        ("SOURCE", None),  # which the notebook reads
+    ],
+)
+def test_only_a_slip_gets_a_name_proposed(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str | None
+) -> None:
+    monkeypatch.setenv(f"ANNOTATE_{name}", "x")
+    found = {finding.name: finding for finding in look_at_variables(cli)}
+    expected = "" if meant is None else f"ANNOTATE_{meant}?"
+    assert found[f"ANNOTATE_{name}"].to_do == expected
+    assert found[f"ANNOTATE_{name}"].verdict == "note"
+
+
 def test_names_are_given_to_commands_below_commands() -> None:
     @click.group()
     def outer() -> None: ...
@@ -270,13 +293,15 @@ def test_names_do_not_steer_the_terminal(tmp_path: Path, crop: list[str], comman
 def test_names_of_outputs_do_not_steer_it_either(
     invoke: Invoke, faces: Path, tmp_path: Path, crop: list[str]
 ) -> None:
-    target = tmp_path / "x\x1b[31m.parquet"
+    target = tmp_path / "x\x1b[31m\nannotate: all is well.parquet"
     said = []
     for options in (["--dry-run"], [], []):
         code, out, err = invoke("run", str(faces), "-o", str(target), *options, *crop)
         assert (code, out) == (0, "")
         assert all(line.isprintable() for line in err.splitlines())
-        said.append([line for line in err.splitlines() if r"x\x1b[31m.parquet" in line])
+        name = r"x\x1b[31m\x0aannotate: all is well.parquet"
+        said.append([line for line in err.splitlines() if name in line])
+        assert not any(line.startswith("annotate:") for line in err.splitlines())
     assert [len(lines) for lines in said] == [1, 1, 1]
     assert "would label" in said[0][0]
     assert said[1][0].startswith("wrote ")
