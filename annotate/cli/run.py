@@ -295,7 +295,7 @@ def _label(config: RunConfig, output: str, options: OutputOptions, *, quiet: boo
         run = job.run
         if run is None:
             if not quiet:
-                say(f"nothing to do: {shown(output, quote=False)} is finished")
+                say(f"nothing to do: {shown(output, len(output), quote=False)} is finished")
             return
         progress = None
         if not quiet:
@@ -322,7 +322,7 @@ def _end(summary: Summary, config: RunConfig, *, quiet: bool, output: str | None
     if not quiet:
         say(summary.render())
         if output is not None:
-            say(f"wrote {shown(output, quote=False)}")
+            say(f"wrote {shown(output, len(output), quote=False)}")
         for hint in hints(summary, config.faces):
             say(f"hint: {hint}")
     if summary.exit_code:
