@@ -49,9 +49,8 @@ def describe(run: Run, output: str | None) -> str:
     if plan.archives:
         archives = "1 archive" if plan.archives == 1 else f"{plan.archives:,} archives"
         inputs = f"about {inputs}, with those of {archives},"
-    lines = [
-        f"would label {inputs} into {shown(output, len(output), quote=False) if output else 'stdout'}"
-    ]
+    into = "stdout" if output is None else shown(output, len(output), quote=False)
+    lines = [f"would label {inputs} into {into}"]
     for why, number in run.found.skipped.most_common():
         lines.append(f"  not inputs: {number:,} {why}")
     lines.append(f"model {model.name}, engine {model.engine} on {model.device_name}")
