@@ -10,8 +10,10 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from annotate.cli import cli
@@ -44,8 +46,53 @@ def test_commands_options_and_values_are_completed() -> None:
     assert completed("annotate run --model na") == ["plain,nano"]
     assert completed("annotate run --model ./m") == ["dir,./m"]
     assert completed("annotate models show b") == ["plain,base"]
-    for line in ("run pho", "run x -o peo", "run --from t", "evaluate UTK", "doctor x"):
-        assert completed(f"annotate {line}") == [f"file,{line.split()[-1]}"], line
+    for line in (
+        "run pho", "run x -o peo", "run --from t", "evaluate UTK", "doctor x", "export ",
+        "export x --to xmp -o ", "export peo", "export x -o ta",
+    ):  # fmt: skip
+        assert completed(f"annotate {line}") == [f"file,{line.split(' ')[-1]}"], line
+
+
+NO_FILES = {"--column", "--detect-size", "--exclude", "--url-prefix"}
+"""Parameters that take free text which is no name of a file or folder."""
+
+
+def parameters() -> Iterator[tuple[str, click.Parameter]]:
+    """Every argument and option of every command, with the command as it is typed."""
+    waiting: list[tuple[str, click.Command]] = [("annotate", cli)]
+    while waiting:
+        path, command = waiting.pop()
+        if isinstance(command, click.Group):
+            waiting += [(f"{path} {name}", inner) for name, inner in command.commands.items()]
+        for parameter in command.params:
+            yield path, parameter
+
+
+def names_files(parameter: click.Parameter) -> bool:
+    """Whether it takes text that is the name of a file or folder, as far as we know."""
+    is_text = isinstance(parameter.type, click.types.StringParamType | click.Path | click.File)
+    return is_text and not NO_FILES.intersection(parameter.opts)
+
+
+def test_all_that_names_a_file_or_folder_completes_files() -> None:
+    """A new option that takes text is one of these, or is listed above as none."""
+    found = {(path, parameter.opts[0]): parameter for path, parameter in parameters()}
+    assert {name for _, name in found} >= NO_FILES
+    asked = {key: parameter for key, parameter in found.items() if names_files(parameter)}
+    # Of each kind one that must be among them, or nothing is tested.
+    assert asked.keys() >= {
+        ("annotate run", "sources"),
+        ("annotate run", "--save-crops"),
+        ("annotate run", "--model"),
+        ("annotate evaluate", "--report"),
+        ("annotate export", "out"),
+        ("annotate export", "-o"),
+        ("annotate review", "out"),
+    }
+    for (path, name), parameter in asked.items():
+        proposed = parameter.shell_complete(click.Context(cli), "./some")
+        kinds = {item.type for item in proposed}
+        assert kinds in ({"file"}, {"dir"}), f"{path} {name} completes no files"
 
 
 def test_odd_variables_and_lines_do_not_disturb_completion() -> None:

@@ -97,6 +97,8 @@ def test_what_a_label_studio_user_does_next_is_said(
         (["--to", "xmp", "-o", "x", "--url-prefix", "u"], "--url-prefix is for --to label-studio"),
         (["--to", "xmp", "-o", "x", "--faces-only"], "--faces-only is for --to label-studio and"),
         (["--to", "coco", "-o", "x.json", "--sidecar-name", "stem"], "--sidecar-name is for"),
+        (["--to", "coco", "-o", "x.txt"], "-o 'x.txt': expected a file named *.json for --to coco"),
+        (["--to", "label-studio", "-o", "json"], "-o 'json': expected a file named *.json"),
     ],
 )
 def test_options_that_do_not_fit_are_usage_errors(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import PurePath
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from annotate.cli.options import complete_files
 from annotate.cli.progress import SECONDS_PER_LINE, say
+from annotate.errors import shown
 
 FORMATS = ("label-studio", "coco", "xmp")
 
@@ -25,7 +28,7 @@ _OPTIONS = {"naming": "--sidecar-name"}
 
 
 @click.command("export")
-@click.argument("out")
+@click.argument("out", shell_complete=complete_files)
 @click.option(
     "--to",
     type=click.Choice(FORMATS),
@@ -39,6 +42,7 @@ _OPTIONS = {"naming": "--sidecar-name"}
     "target",
     required=True,
     metavar="TARGET",
+    shell_complete=complete_files,
     help="A .json file; for xmp a folder, into which the tree of sidecars goes.",
 )
 @click.option(
@@ -98,6 +102,7 @@ def export_command(
       annotate export people.parquet --to xmp -o sidecars/
     """
     _check_options(context, to)
+    _check_suffix(to, target)
 
     from annotate.export.exporting import ExportConfig, run_export
     from annotate.export.sidecars import Naming
@@ -127,6 +132,16 @@ def _check_options(context: click.Context, to: str) -> None:
         if is_given and to not in formats:
             option = _OPTIONS.get(parameter, "--" + parameter.replace("_", "-"))
             raise click.UsageError(f"{option} is for --to {' and '.join(formats)}, not for {to}")
+
+
+def _check_suffix(to: str, target: str) -> None:
+    """Refuse a target whose name does not fit the format, before anything is read."""
+    # Late: it brings PyArrow, which help and completion do without.
+    from annotate.export.json_files import SUFFIX
+
+    if to != "xmp" and PurePath(target).suffix.lower() != SUFFIX:
+        name = shown(target, 300)
+        raise click.UsageError(f"-o {name}: expected a file named *{SUFFIX} for --to {to}")
 
 
 class _Progress:
