@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,31 @@ def test_the_tree_mirrors_the_originals(tmp_path: Path) -> None:
     assert left_out(told) == {Reason.NO_FACE: "d.png"}
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert f"rsync -a --ignore-existing {tmp_path}/tree/ {folder}/" in told.render()
+
+
+@pytest.mark.parametrize(
+    ("target", "printed"),
+    [
+        ("tree", "tree/"),
+        ("2024: summer", "'./2024: summer/'"),
+        ("-tree", "./-tree/"),
+        ("sub/a:b/", "./sub/a:b/"),
+    ],
+)
+def test_the_line_for_rsync_names_a_folder_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, printed: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    folder = tmp_path / "photos"
+    out = str(saved(tmp_path, *photos(folder, "a.png")))
+    told = run_export(ExportConfig(out, "xmp", target, workers=1))
+    (line,) = told.advice
+    assert line.endswith(f"rsync -a --ignore-existing {printed} {folder}/")
+    if shutil.which("rsync"):
+        command = line.partition("originals: ")[2]
+        subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+        assert (folder / "a.png.xmp").is_file()
 
 
 def test_several_sources_lie_below_their_common_folder(tmp_path: Path) -> None:

@@ -107,8 +107,8 @@ def _to_xmp(config: ExportConfig, progress: Progress) -> Exported:
         tally = sidecars.describe(show)
     else:
         tally = sidecars.write(show, workers=config.workers)
-    tree = shlex.join([os.path.join(config.target, ""), _below(labelled.folder)])
-    advice = f"to put them beside the originals: rsync -a --ignore-existing {tree}"
+    folders = shlex.join([_for_rsync(config.target), _below(labelled.folder)])
+    advice = f"to put them beside the originals: rsync -a --ignore-existing {folders}"
     return Exported(config, tally, tuple(sidecars.examples), (advice,))
 
 
@@ -156,6 +156,13 @@ def _described(config: ExportConfig, labelled: Labelled) -> Exported:
     for _ in pictures(labelled, tally, faces_only=config.faces_only):
         pass
     return Exported(config, tally)
+
+
+def _for_rsync(folder: str) -> str:
+    """What is in a folder, as rsync takes it: `a:b/` would be b on the machine a, `-a/` options."""
+    looks_foreign = ":" in folder or folder.startswith("-")
+    here = os.curdir if looks_foreign and not os.path.isabs(folder) else ""
+    return os.path.join(here, folder, "")
 
 
 def _below(folder: bytes) -> str:
