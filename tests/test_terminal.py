@@ -108,6 +108,31 @@ def test_an_odd_value_is_a_usage_error_that_names_the_variable(
         assert "environment" not in one_line(err)
 
 
+@pytest.mark.parametrize(
+    ("expected", "words"),
+    [
+        (1, "run nowhere -o x.csv"),
+        (1, "run --model nope . -o x.csv"),
+        (1, "models show nope"),
+        (1, "evaluate nowhere --report x"),
+        (1, "export nowhere.csv --to coco -o x.json"),
+        (2, "nope"),
+        (2, "run . --nope"),
+        (2, "export x.csv -o x.json"),
+        (2, "run . -o x.csv --workers none"),
+        (2, "export x.csv --to coco -o x.txt"),
+    ],
+)
+def test_exit_codes_are_as_the_page_about_the_shell_has_them(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: int, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = invoke(*words.split())
+    assert (code, out) == (expected, "")
+    one_line(err)
+    assert not list(tmp_path.iterdir())
+
+
 def test_options_that_do_not_go_together_may_come_from_the_environment(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:

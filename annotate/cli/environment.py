@@ -20,6 +20,11 @@ PREFIX = "ANNOTATE"
 AREA = "Variables"
 
 
+CLOSE = 0.85
+"""How alike two names are, 0 to 1, for one to be taken for a slip of the other: RUN_MODLE for
+RUN_MODEL, not RUN_FOO for RUN_FROM. What all names begin with does not count."""
+
+
 def name_variables(command: click.Command, prefix: str = PREFIX) -> None:
     """Have each option of a command, and of those below it, read from the environment as well.
 
@@ -74,8 +79,11 @@ def _variable(name: str, path: str, command: click.Command, option: click.Option
 
 
 def _unknown(name: str, known: list[str]) -> Finding:
-    near = difflib.get_close_matches(name, known, n=1)
-    return note("is no option of annotate: nothing reads it", f"{near[0]}?" if near else "")
+    rests = [each.removeprefix(f"{PREFIX}_") for each in known]
+    near = difflib.get_close_matches(name.removeprefix(f"{PREFIX}_"), rests, n=1, cutoff=CLOSE)
+    return note(
+        "is no option of annotate: no command reads it", f"{PREFIX}_{near[0]}?" if near else ""
+    )
 
 
 def _variables(
