@@ -75,10 +75,14 @@ def test_colour_is_only_an_addition(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_last_line_counts() -> None:
-    assert closing({"ok": 3}) == "All is well."
-    assert closing({"ok": 3, "note": 1}) == "All is well, 1 note."
-    said = closing({"fault": 2, "note": 2})
-    assert said.startswith("2 faults, 2 notes")
+    assert closing({"ok": 3}, 0) == "All is well."
+    assert closing({"ok": 3, "note": 1}, 0) == "All is well, 1 note."
+    assert closing({"fault": 2, "note": 2}, 2) == "2 faults, 2 notes; arrows say what to do."
+
+
+def test_the_last_line_claims_no_arrow_that_is_not_there() -> None:
+    assert closing({"fault": 1}, 0) == "1 fault."
+    assert closing({"fault": 2}, 1) == "2 faults; arrows say what to do about 1 of the faults."
 
 
 def test_findings_survive_the_way_between_processes() -> None:
@@ -170,6 +174,12 @@ def doctored(environment: dict[str, str], *arguments: str) -> tuple[int, Report]
     return done.returncode, json.loads(done.stdout)
 
 
+def assert_all_faults_have_arrows(report: Report) -> None:
+    faults = [finding for finding in report["findings"] if finding["verdict"] == "fault"]
+    assert faults
+    assert [finding for finding in faults if not finding["to_do"]] == []
+
+
 @POSIX
 @pytest.mark.skipif("nano" not in bundled_models(), reason="nano is not bundled")
 def test_a_machine_where_much_is_broken(
@@ -202,8 +212,10 @@ def test_a_machine_where_much_is_broken(
     assert found["HEIC"]["verdict"] == "note"
     assert found["HEIC"]["to_do"] == "pip install 'annotate[heif]'"
     assert "model.onnx is not the file that model.json lists" in found["nano"]["said"]
-    assert found["nano"]["to_do"] == "pip install --force-reinstall annotate"
+    assert "pip install --force-reinstall --no-deps ." in found["nano"]["to_do"]
     assert "no_such_backend" in found["keras"]["said"]
+    assert "tensorflow, jax, torch" in found["keras"]["to_do"]
+    assert_all_faults_have_arrows(report)
     for name in ("numpy", "JPEG", "AVIF", "base", "worker processes", str(fake_model_folder)[:60]):
         assert found[name]["verdict"] == "ok", name
     assert (MODELS / "nano" / "model.onnx").read_bytes() != bytes(data)
@@ -222,6 +234,7 @@ def test_without_numpy_everything_is_still_told(
     assert found["click"]["verdict"] == "ok"
     for name in ("JPEG", "networks", "keras", "folder"):
         assert found[name]["verdict"] == "fault", name
+    assert_all_faults_have_arrows(report)
 
 
 def test_a_reader_that_leaves_ends_it(faces: Path) -> None:

@@ -13,12 +13,21 @@ import onnx
 import pytest
 from PIL import Image, features
 
-from annotate.doctor.engines import _provider, keras, models
+from annotate.doctor.engines import Look, _provider, keras, models
+from annotate.doctor.engines import onnx as on_onnx
 from annotate.doctor.findings import Verdict, fault
-from annotate.doctor.isolation import Options
+from annotate.doctor.isolation import Check, Options, examine
 from annotate.doctor.machine import container_limit, disk, memory
-from annotate.doctor.packages import Requirement, is_older, package, requirements
-from annotate.doctor.pictures import COLOUR, file_of, format_checks, picture_format
+from annotate.doctor.packages import (
+    _NOT_IMPORTED,
+    Requirement,
+    is_older,
+    package,
+    requirements,
+)
+from annotate.doctor.pictures import COLOUR, detector, file_of, format_checks, picture_format
+from annotate.doctor.speed import crops, folder, photographs
+from annotate.errors import AnnotateError
 from annotate.images import FORMATS
 from annotate.model import MODELS, bundled_models
 from tests.conftest import ROOT
@@ -54,6 +63,17 @@ def test_what_setup_cfg_asks_for_is_looked_at() -> None:
         each.name for each in expected if each
     }
     assert {"numpy", "pillow", "tensorflow"} <= {each.name for each in requirements()}
+
+
+def test_the_page_names_the_packages_that_are_not_imported() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    lines = setup["options"]["install_requires"].strip().splitlines()
+    needed = {line.split()[0] for line in lines}
+    page = (ROOT / "docs" / "doctor.md").read_text("utf-8")
+    row = next(line for line in page.splitlines() if line.startswith("| packages |"))
+    named = row.partition("but for ")[2].partition(", which take")[0]
+    assert set(named.lower().replace(" and ", ", ").split(", ")) == needed & _NOT_IMPORTED
 
 
 @pytest.mark.parametrize(
@@ -190,3 +210,94 @@ def test_engines_that_differ_are_told(tmp_path: Path) -> None:
     assert "differs from ONNX Runtime by" in found.said
     assert float(found.figures["years"] or 0) > 0.01
     assert found.to_do.startswith("use --engine onnx")
+
+
+# What to do -------------------------------------------------------------------------------
+
+
+def test_a_backend_that_is_there_but_broken_is_told_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a real process: Keras imports it."""
+    broken = tmp_path / "tensorflow" / "__init__.py"
+    broken.parent.mkdir()
+    broken.write_text("raise ImportError('libfoo.so.1: cannot open shared object file')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    check = Check("Engines", "keras", "annotate.doctor.engines:keras", to_do="?")
+    (found,) = examine([check], Options())
+    assert found.verdict is Verdict.FAULT
+    assert "raised ImportError: libfoo.so.1: cannot open shared object file" in found.said
+    assert "must be installed" not in found.said
+    # It hides the one that is installed, which to install again would be no use.
+    assert found.to_do == f"put '{broken}' out of the way"
+
+
+@pytest.mark.parametrize(
+    ("backend", "is_there", "to_do"),
+    [
+        ("tensorflow", True, "pip install --force-reinstall --no-cache-dir keras tensorflow"),
+        ("jax", False, "pip install jax"),
+        ("nope", False, "set KERAS_BACKEND to one of tensorflow, jax, torch, or unset it"),
+    ],
+)
+def test_what_to_do_about_a_backend(
+    backend: str, is_there: bool, to_do: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def import_keras() -> None:
+        raise AnnotateError("it must be installed") from ImportError("no such symbol")
+
+    monkeypatch.setattr("annotate.doctor.engines.import_keras", import_keras)
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    if not is_there:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (found,) = keras(Options(), "")
+    assert (found.verdict, found.to_do) == (Verdict.FAULT, to_do)
+    assert f"the backend {backend} raised ImportError: no such symbol" in found.said
+    assert ("is installed, but broken" in found.said) is is_there
+
+
+LOOKS = [on_onnx, keras, crops, photographs, folder]
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.__name__)
+def test_what_to_do_about_a_damaged_model(
+    look: Look, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its own folder, and as one that is bundled."""
+    with (copy / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    (found,) = look(Options(model=str(copy), folder=str(copy)), "")
+    assert found.verdict is Verdict.FAULT
+    assert "model.onnx is not the file that model.json lists" in found.said
+    assert found.to_do.startswith("copy or export its folder again")
+    monkeypatch.setattr("annotate.model.MODELS", copy.parent)
+    (found,) = look(Options(model=copy.name, folder=str(copy)), "")
+    assert found.verdict is Verdict.FAULT
+    assert "pip install --force-reinstall --no-deps ." in found.to_do
+
+
+def test_what_to_do_about_a_model_that_is_not_there() -> None:
+    (found,) = on_onnx(Options(model="nope"), "")
+    assert found.said.startswith("no model 'nope'")
+    assert "--model" in found.to_do
+
+
+def test_what_to_do_about_a_folder_without_pictures(
+    tmp_path: Path, fake_model_folder: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "missing"):
+        options = Options(folder=str(tmp_path / name), model=str(fake_model_folder))
+        (found,) = folder(options, "")
+        assert found.verdict is Verdict.FAULT
+        assert name in found.said
+        assert found.to_do == "name a file, a folder or an archive with pictures"
+
+
+def test_what_to_do_about_weights_that_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("annotate.face_networks.WEIGHT_FILES", {"pnet": "0" * 64})
+    (found,) = detector(Options(), "")
+    assert found.verdict is Verdict.FAULT
+    assert "is not the file of mtcnn 1.0.0" in found.said
+    assert found.to_do.endswith("mtcnn==1.0.0")

@@ -40,8 +40,8 @@ def test_exceptions_are_faults_in_one_printable_line() -> None:
     assert raised == Finding(
         Verdict.FAULT, "RuntimeError: boom [31m", "mend it", name="raises", area="Area"
     )
-    # An AnnotateError says itself what to do.
-    assert told == fault_of("is_told", "it is gone: get it again", to_do="")
+    # The kind of an AnnotateError says nothing; its fault has an arrow, as every one has.
+    assert told == fault_of("is_told", "it is gone: get it again")
     assert left == fault_of("leaves", "SystemExit: as some packages do")
     assert after.verdict is Verdict.OK
 

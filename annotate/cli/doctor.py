@@ -20,6 +20,9 @@ from annotate.version import __version__
 SCHEMA_VERSION = 1
 """Of what --json prints. Raised when a key changes its meaning."""
 
+ANSWERED = "answered"
+"""Faults that say what to do, among the counts of verdicts."""
+
 COLOURS = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.FAULT: "red"}
 MOST_COLUMNS = 100
 
@@ -91,15 +94,16 @@ def doctor_command(
         click.echo(f"annotate {__version__}")
         for line in render(found, _width(), _coloured):
             click.echo(line)
-        click.echo(f"\n{closing(counts)}")
+        click.echo(f"\n{closing(counts, counts[ANSWERED])}")
     if counts[Verdict.FAULT]:
         raise SystemExit(1)
 
 
 def _counted(findings: Iterable[Finding], counts: Counter[str]) -> Iterator[Finding]:
-    """The findings; their verdicts are counted as they pass."""
+    """The findings; their verdicts are counted as they pass, and the faults that can be mended."""
     for finding in findings:
         counts[str(finding.verdict)] += 1
+        counts[ANSWERED] += finding.verdict is Verdict.FAULT and bool(finding.to_do)
         yield finding
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from annotate.doctor.findings import Finding
+from annotate.doctor.findings import Finding, again
 from annotate.doctor.isolation import Check, Options, examine
 from annotate.doctor.packages import package_checks
 from annotate.doctor.pictures import NEW_ONNX_RUNTIME, format_checks
@@ -26,7 +26,7 @@ SPEED_S = 300.0
 FOLDER_S = 3600.0
 """A folder on a slow disk takes its time to be read; Ctrl-C ends what takes too long."""
 
-_KERAS = "pip install --force-reinstall --no-cache-dir keras tensorflow"
+_KERAS = again("keras", "tensorflow")
 
 
 def diagnose(options: Options) -> Iterator[Finding]:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
+import importlib.util
+import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annotate.doctor.findings import Figure, Finding, fault, note, ok
+from annotate.doctor.findings import ANNOTATE_AGAIN, Figure, Finding, again, fault, note, ok
 from annotate.doctor.isolation import Options
+from annotate.doctor.packages import installed
 from annotate.engines import import_keras, may_have_gpu, usable_gpu
 from annotate.errors import AnnotateError, one_line, shown
 from annotate.model import FILES, Model, bundled_models, checked_info, load_model
 
 if TYPE_CHECKING:
     from annotate.records import Predictions
+
+BACKENDS = ("tensorflow", "jax", "torch")
+"""What Keras can run on; each is imported by the name that pip installs it by."""
 
 FACES = 2
 """Faces in a tiny run."""
@@ -36,20 +44,48 @@ def models(options: Options, _: str) -> Iterator[Finding]:
     """Every file of every bundled model, and of the one that was asked for, by its SHA-256."""
     bundled = bundled_models()
     if not bundled:
-        yield fault("no model is bundled", "pip install --force-reinstall annotate", name="bundled")
+        yield fault("no model is bundled", ANNOTATE_AGAIN, name="bundled")
     asked = [] if options.model in bundled else [options.model]
     for name in [*bundled, *asked]:
         title = shown(name, 60, quote=False)
         try:
             info = checked_info(name)
         except AnnotateError as error:
-            to_do = "pip install --force-reinstall annotate" if name in bundled else ""
-            yield fault(one_line(error, 500), to_do, name=title)
+            yield fault(one_line(error, 500), _mend(name), name=title)
             continue
         files, size_px = len(info["files"]), info["input"]["size_px"]
         yield ok(f"{files} files as exported, {size_px} px", {"files": files}, name=title)
 
 
+def _mend(name: str) -> str:
+    """What mends a model that cannot be had, by its name or folder."""
+    if name in bundled_models():
+        return ANNOTATE_AGAIN
+    return "copy or export its folder again, or pass another --model (annotate models lists some)"
+
+
+Look = Callable[[Options, str], Iterator[Finding]]
+
+
+def with_model(look: Look) -> Look:
+    """Have a check that runs the model say what mends the model, where that is what is wrong."""
+
+    @functools.wraps(look)
+    def looked(options: Options, argument: str) -> Iterator[Finding]:
+        try:
+            yield from look(options, argument)
+        except AnnotateError as error:
+            try:
+                checked_info(options.model)
+            except AnnotateError:
+                yield fault(one_line(error, 2000), _mend(options.model))
+            else:
+                raise
+
+    return looked
+
+
+@with_model
 def onnx(options: Options, _: str) -> Iterator[Finding]:
     """Run the model on ONNX Runtime."""
     model = _loaded(options, "onnx", "cpu")
@@ -94,9 +130,14 @@ def _doubling() -> bytes:
     return bytes(network.SerializeToString())
 
 
+@with_model
 def keras(options: Options, _: str) -> Iterator[Finding]:
     """Run the model on Keras, and compare with ONNX Runtime."""
-    keras = import_keras()
+    try:
+        keras = import_keras()
+    except AnnotateError as error:
+        yield _no_keras(error.__cause__ or error)
+        return
     backend = keras.backend.backend()
     with_backend = f"Keras {keras.__version__} on {backend} {_backend_version(backend)}".strip()
     info = checked_info(options.model)
@@ -123,6 +164,43 @@ def keras(options: Options, _: str) -> Iterator[Finding]:
         )
     else:
         yield ok(f"ran {name} on the CPU ({with_backend}), as ONNX Runtime does", figures)
+
+
+def _no_keras(error: BaseException) -> Finding:
+    """Why Keras cannot be imported. error: what importing it has raised."""
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    name, kind = shown(backend, 40, quote=False), type(error).__name__
+    said = f"importing Keras with the backend {name} raised {kind}: {one_line(error, 500)}"
+    if backend not in BACKENDS:
+        return fault(said, f"set KERAS_BACKEND to one of {', '.join(BACKENDS)}, or unset it")
+    place = _place(backend)
+    if place is None:
+        return fault(said, f"pip install {name}")
+    if _is_hidden(backend, place):
+        place_shown = shown(str(place), 300)
+        return fault(f"{said} (in {place_shown})", f"put {place_shown} out of the way")
+    version = installed(backend) or "of an unknown version"
+    return fault(f"{said} ({name} {version} is installed, but broken)", again("keras", name))
+
+
+def _place(package: str) -> Path | None:
+    """The file that importing a package begins with; None where there is no such package."""
+    try:
+        found = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return None
+    return None if found is None or found.origin is None else Path(found.origin)
+
+
+def _is_hidden(package: str, place: Path) -> bool:
+    """Whether a package is installed, but another of its name, whose file is `place`, comes first
+    on Python's path.
+    """
+    try:
+        own = Path(str(importlib.metadata.distribution(package).locate_file(package)))
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return own.is_dir() and not place.is_relative_to(own)
 
 
 def gpu(options: Options, _: str) -> Iterator[Finding]:

@@ -9,6 +9,17 @@ from typing import Any
 
 Figure = int | float | str | None
 
+ANNOTATE_AGAIN = "in a fresh copy of annotate's folder: pip install --force-reinstall --no-deps ."
+"""What mends files that belong to annotate itself."""
+
+OTHERS_FIRST = "mend what else is at fault; if nothing is, install annotate again"
+"""Where annotate's own code fails, mostly because of a package that another line is about."""
+
+
+def again(*packages: str) -> str:
+    """What mends packages that are installed, but broken."""
+    return f"pip install --force-reinstall --no-cache-dir {' '.join(packages)}"
+
 
 class Verdict(StrEnum):
     """ok: it works. note: it works, and you may want to know. fault: it does not work."""
@@ -62,7 +73,7 @@ def note(
 
 
 def fault(
-    said: str, to_do: str = "", figures: Mapping[str, Figure] | None = None, *, name: str = ""
+    said: str, to_do: str, figures: Mapping[str, Figure] | None = None, *, name: str = ""
 ) -> Finding:
-    """It does not work."""
+    """It does not work. Whoever is told so is told what to do as well."""
     return Finding(Verdict.FAULT, said, to_do, figures or {}, name=name)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import IO, Any
 
-from annotate.doctor.findings import Finding, fault
+from annotate.doctor.findings import OTHERS_FIRST, Finding, fault
 from annotate.errors import AnnotateError, one_line, shown
 
 START_S = 60.0
@@ -29,6 +29,8 @@ START_S = 60.0
 
 END_S = 5.0
 """How long the end of a child that was killed is waited for."""
+
+_MORE_PROCESSES = "free some memory, or end programs; if that is no use, install Python again"
 
 _PROGRAM = """\
 import json, sys
@@ -73,7 +75,7 @@ class Check:
     function: str
     argument: str = ""
     limit_s: float = 60.0
-    to_do: str = ""
+    to_do: str = OTHERS_FIRST
     is_last: bool = False
 
 
@@ -85,7 +87,8 @@ def examine(checks: Sequence[Check], options: Options) -> Iterator[Finding]:
             done = yield from _in_one_child(left, options)
         except OSError as error:
             reason = error.strerror or one_line(error)
-            yield _placed(left[0], fault(f"cannot start {shown(sys.executable)}: {reason}"))
+            said = f"cannot start {shown(sys.executable)}: {reason}"
+            yield _placed(left[0], fault(said, _MORE_PROCESSES))
             done = 1
         left = left[done:]
 
@@ -241,8 +244,8 @@ def _findings(check: Check, options: Options) -> Iterator[Finding]:
     """What a check finds; its exceptions are findings too."""
     try:
         yield from _function(check)(options, check.argument)
-    except AnnotateError as error:  # says itself what to do
-        yield fault(one_line(error, 2000))
+    except AnnotateError as error:  # a sentence of ours, whose kind says nothing more
+        yield fault(one_line(error, 2000), check.to_do)
     except BaseException as error:  # a broken package raises anything, SystemExit too
         said = one_line(error)
         kind = type(error).__name__

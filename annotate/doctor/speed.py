@@ -19,12 +19,13 @@ import numpy as np
 from PIL import Image
 
 from annotate.demo import installed_photographs
-from annotate.doctor.findings import Finding, note, ok
+from annotate.doctor.engines import with_model
+from annotate.doctor.findings import Finding, fault, note, ok
 from annotate.doctor.isolation import Options
 from annotate.engines import usable_cpus
-from annotate.errors import shown
+from annotate.errors import AnnotateError, one_line, shown
 from annotate.estimate import duration, estimate
-from annotate.model import Model, load_model
+from annotate.model import Model, checked_info, load_model
 from annotate.pipeline import prepare
 from annotate.run_config import RunConfig
 
@@ -48,25 +49,32 @@ KINDS = 2
 """Crops and photographs share the time."""
 
 
+@with_model
 def crops(options: Options, _: str) -> Iterator[Finding]:
     """Crops a second: decoding and inference."""
     yield from _measured(options, "crop", f"of {CROP_PX} px")
 
 
+@with_model
 def photographs(options: Options, _: str) -> Iterator[Finding]:
     """Photographs a second: decoding, detection, alignment and inference."""
     width, height = PHOTOGRAPH_PX
     yield from _measured(options, "detect", f"of {width * height / 1e6:.0f} megapixels")
 
 
+@with_model
 def folder(options: Options, _: str) -> Iterator[Finding]:
-    """How long a run over a folder would take. Raises AnnotateError where it has no pictures."""
+    """How long a run over a folder would take."""
     assert options.folder is not None
-    run = prepare(
-        RunConfig(
-            (options.folder,), faces=options.faces, model=options.model, workers=options.workers
-        )
+    config = RunConfig(
+        (options.folder,), faces=options.faces, model=options.model, workers=options.workers
     )
+    try:
+        run = prepare(config)
+    except AnnotateError as error:
+        checked_info(options.model)  # else it is the model, and not the folder, that is told
+        yield fault(one_line(error, 2000), "name a file, a folder or an archive with pictures")
+        return
     expected = estimate(run)
     about = "about " * bool(run.found.plan.archives)
     noun = "input" if expected.inputs == 1 else "inputs"

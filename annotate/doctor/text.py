@@ -62,13 +62,16 @@ def _paragraph(start: str, indent: int, text: str, width: int) -> Iterator[str]:
         yield (" " * indent if number else start) + line.replace(_TOGETHER, " ")
 
 
-def closing(counts: Mapping[str, int]) -> str:
-    """The last line. counts: verdict -> number of findings."""
+def closing(counts: Mapping[str, int], answered: int) -> str:
+    """The last line. counts: verdict -> number of findings. answered: faults with an arrow."""
     faults, notes = counts.get(Verdict.FAULT, 0), counts.get(Verdict.NOTE, 0)
     if not faults:
         return "All is well" + f", {_number(notes, 'note')}" * bool(notes) + "."
     said = _number(faults, "fault") + f", {_number(notes, 'note')}" * bool(notes)
-    return f"{said}; arrows say what to do."
+    if answered == faults:
+        return f"{said}; arrows say what to do."
+    some = f"; arrows say what to do about {answered} of the faults"
+    return said + some * bool(answered) + "."
 
 
 def _number(count: int, noun: str) -> str:
