@@ -31,6 +31,7 @@ from annotate.comparison_figures import (
     rounded,
     statuses_of,
 )
+from annotate.comparison_names import FACE, PLACE, changed_statuses, faces_of, inputs_of, named
 from annotate.comparison_rows import comparison_rows
 from annotate.errors import AnnotateError, shown
 from annotate.frames import to_frame
@@ -70,6 +71,9 @@ MADE_WITH = (
 LISTED = 48
 """Faces that are named of those that moved most."""
 
+NAMED = 1000
+"""Inputs and faces of a kind that comparison.json names; comparison.parquet has all."""
+
 LEAST_SHIFT = 0.5
 """Years: smaller shifts are not named, for two engines make them."""
 
@@ -93,7 +97,8 @@ class Side:
 class Comparison:
     """What moved from output A to output B.
 
-    statuses: inputs that both have, by status in A and in B. by_band: only bands that hold faces.
+    statuses: inputs that both have, by status in A and in B; rewritten_statuses: the rewritten ones
+    likewise. by_band: only bands that hold faces.
     rows: the table that comparison.parquet holds, with comparison_rows.COLUMNS.
     """
 
@@ -101,6 +106,7 @@ class Comparison:
     b: Side
     inputs: InputCounts
     statuses: Mapping[tuple[str, str], int]
+    rewritten_statuses: Mapping[tuple[str, str], int]
     faces: FaceCounts
     age: AgeShifts
     gender: GenderFlips
@@ -129,9 +135,25 @@ class Comparison:
 
     @property
     def status_changes(self) -> dict[tuple[str, str], int]:
-        """Inputs whose status differs, by both statuses, most first."""
-        changed = {pair: n for pair, n in self.statuses.items() if pair[0] != pair[1]}
-        return dict(sorted(changed.items(), key=lambda item: (-item[1], item[0])))
+        """Inputs that both have and whose status differs, by both statuses, most first."""
+        return _changed(self.statuses)
+
+    @property
+    def rewritten_status_changes(self) -> dict[tuple[str, str], int]:
+        """Rewritten inputs whose status differs: their bytes do, too."""
+        return _changed(self.rewritten_statuses)
+
+    def inputs_of(self, kind: str, most: int = NAMED) -> list[dict[str, Any]]:
+        """The first row of each input that is "new", "vanished" or "rewritten", in order."""
+        return inputs_of(self.rows, kind, most)
+
+    def changed_statuses(self, most: int = NAMED) -> list[dict[str, Any]]:
+        """The first row of each input that both have and whose status differs, in order."""
+        return changed_statuses(self.rows, most)
+
+    def faces_of(self, kind: str, most: int = NAMED) -> list[dict[str, Any]]:
+        """Rows of the faces that are "new" or "gone" in the inputs that both have, in order."""
+        return faces_of(self.rows, kind, most)
 
     def largest_shifts(self, most: int = LISTED) -> list[dict[str, Any]]:
         """Rows of the faces whose age moved most, at least by LEAST_SHIFT, largest first."""
@@ -162,17 +184,22 @@ class Comparison:
                 name: {"a": a, "b": b} for name, (a, b) in self.made_differently.items()
             },
             "inputs": asdict(self.inputs),
-            "statuses": [
-                {"a": a, "b": b, "inputs": n} for (a, b), n in sorted(self.statuses.items())
-            ],
+            "statuses": _counted(self.statuses),
+            "rewritten_statuses": _counted(self.rewritten_statuses),
             "faces": asdict(self.faces),
             "age": self.age.to_dict(),
             "gender": self.gender.to_dict(),
             "by_age_band_of_a": [part.to_dict() for part in self.by_band],
-            "largest_age_shifts": [_named(row, "age") for row in self.largest_shifts()],
+            "largest_age_shifts": [_face(row, "age") for row in self.largest_shifts()],
             "surest_gender_flips": [
-                _named(row, "gender", "female_probability") for row in self.surest_flips()
+                _face(row, "gender", "female_probability") for row in self.surest_flips()
             ],
+            "new_inputs": [_input(row) for row in self.inputs_of("new")],
+            "vanished_inputs": [_input(row) for row in self.inputs_of("vanished")],
+            "rewritten_inputs": [_input(row) for row in self.inputs_of("rewritten")],
+            "changed_statuses": [_input(row) for row in self.changed_statuses()],
+            "new_faces": [_face(row, "age", "gender") for row in self.faces_of("new")],
+            "gone_faces": [_face(row, "age", "gender") for row in self.faces_of("gone")],
         }
 
     def render(self) -> str:
@@ -204,6 +231,7 @@ def compare(
         b=_side(b, table_b, matches.b),
         inputs=input_counts(matches),
         statuses=statuses_of(table_a, table_b, matches),
+        rewritten_statuses=statuses_of(table_a, table_b, matches, rewritten=True),
         faces=face_counts(rows),
         age=age_shifts(floats(rows, "age_shift")),
         gender=gender_flips(flip_codes(rows)),
@@ -237,9 +265,22 @@ def _side(path: AnyPath, table: pa.Table, inputs: Inputs) -> Side:
     )
 
 
-def _named(row: Mapping[str, Any], *values: str) -> dict[str, Any]:
-    """Of a row what comparison.json names it by, and some values of A and B."""
-    place = ("source_a", "path_a", "source_b", "path_b", "face_index_a", "face_index_b")
-    names = (*place, *(f"{value}_{side}" for value in values for side in "ab"))
-    values_of = {name: row[name] for name in names}
-    return {n: rounded(v) if isinstance(v, float) else v for n, v in values_of.items()}
+def _changed(statuses: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+    """Those pairs of statuses of which one is not the other, most inputs first."""
+    changed = {pair: n for pair, n in statuses.items() if pair[0] != pair[1]}
+    return dict(sorted(changed.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _counted(statuses: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
+    return [{"a": a, "b": b, "inputs": n} for (a, b), n in sorted(statuses.items())]
+
+
+def _input(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What comparison.json says of a named input."""
+    return named(row, PLACE, "status")
+
+
+def _face(row: Mapping[str, Any], *values: str) -> dict[str, Any]:
+    """What comparison.json says of a named face; numbers to six decimals."""
+    said = named(row, FACE, *values)
+    return {n: rounded(v) if isinstance(v, float) else v for n, v in said.items()}

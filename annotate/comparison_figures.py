@@ -124,12 +124,14 @@ def input_counts(matches: Matches) -> InputCounts:
     )
 
 
-def statuses_of(a: pa.Table, b: pa.Table, matches: Matches) -> dict[tuple[str, str], int]:
-    """Inputs that both have, by their statuses in A and in B."""
-    is_same = matches.found != Found.REWRITTEN
+def statuses_of(
+    a: pa.Table, b: pa.Table, matches: Matches, *, rewritten: bool = False
+) -> dict[tuple[str, str], int]:
+    """Inputs by their statuses in A and in B: those that both have, or those rewritten."""
+    is_meant = (matches.found == Found.REWRITTEN) == rewritten
     sides = (
-        (a, matches.a.first[matches.input_a[is_same]]),
-        (b, matches.b.first[matches.input_b[is_same]]),
+        (a, matches.a.first[matches.input_a[is_meant]]),
+        (b, matches.b.first[matches.input_b[is_meant]]),
     )
     statuses = [
         table.column("status").cast(pa.string()).take(pa.array(rows)).to_pylist()

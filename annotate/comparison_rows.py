@@ -34,6 +34,8 @@ COLUMNS = (
     Column("status_b", "dictionary", "what became of the input in B"),
     Column("face_index_a", "int16", "the face's number in A"),
     Column("face_index_b", "int16", "the face's number in B"),
+    Column("face_count_a", "int16", "how many faces the input has in A"),
+    Column("face_count_b", "int16", "how many it has in B"),
     Column("iou", "float32", "how far its two boxes overlap, 0 to 1: intersection over union"),
     Column("age_a", "float32", "years, in A"),
     Column("age_b", "float32", "years, in B"),
@@ -92,7 +94,7 @@ def comparison_rows(a: pa.Table, b: pa.Table, matches: Matches) -> pa.Table:
         first = np.where(of_input >= 0, inputs.first[of_input], -1) if len(inputs) else of_input
         for name in ("source", "path", "status"):
             columns[f"{name}_{side}"] = _taken(table, name, first)
-        for name in ("face_index", "age", "gender", "female_probability"):
+        for name in ("face_index", "face_count", "age", "gender", "female_probability"):
             columns[f"{name}_{side}"] = _taken(table, name, of_row)
     columns |= _differences(columns) | _placed(a, b, rows, matches)
     fields = [pa.field(column.name, type_of(column)) for column in COLUMNS]

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +20,9 @@ import annotate
 from annotate import AnnotateError, Comparison, Model, compare
 from annotate.comparison_rows import COLUMNS
 from annotate.labelling import write
+from annotate.report import comparison_page
+from annotate.report.comparison_plots import shift_counts, shift_limit
+from annotate.report.comparison_text import signed, where
 from annotate.run_config import RunConfig
 from annotate.writers import write_parquet
 from tests.conftest import ROOT, Invoke, draw, one_line
@@ -90,6 +94,111 @@ def test_shifts_and_flips_are_those_of_the_faces_in_both(moved: Comparison) -> N
         ("30-39", 1, 0),
         ("60-69", 1, 1),
     ]
+
+
+def test_what_came_and_went_is_named(tmp_path: Path, moved: Comparison) -> None:
+    found = moved.to_dict()
+    paths = {
+        kind: [(row["path_a"], row["path_b"]) for row in found[kind]]
+        for kind in ("new_inputs", "vanished_inputs", "rewritten_inputs", "changed_statuses")
+    }
+    assert paths == {
+        "new_inputs": [(None, "fresh.jpg")],
+        "vanished_inputs": [("gone.jpg", None)],
+        "rewritten_inputs": [("edited.jpg", "edited.jpg")],
+        "changed_statuses": [("wall.jpg", "wall.jpg"), ("broken.jpg", "broken.jpg")],
+    }
+    (gone,) = found["gone_faces"]
+    assert (gone["path_a"], gone["face_index_a"], gone["age_a"]) == ("party.jpg", 1, 40)
+    assert [(row["path_b"], row["age_b"]) for row in found["new_faces"]] == [
+        ("wall.jpg", 9),
+        ("broken.jpg", 44),
+    ]
+    text = moved.render()
+    for block in (
+        "inputs new in B 1\n  fresh.jpg\n\n",
+        "inputs vanished from A 1\n  gone.jpg\n\n",
+        "inputs rewritten 1\n  edited.jpg\n\n",
+        "  wall.jpg: no_face -> ok\n  broken.jpg: decode_error -> ok\n\n",
+        "faces gone from A 1\n  party.jpg, face 2 in A: 40 years, female\n\n",
+    ):
+        assert block in text
+
+
+def test_names_are_bounded_and_the_rest_counted(tmp_path: Path) -> None:
+    b = [no_face(f"{i:03}.jpg") for i in range(14)] + [no_face("same.jpg")]
+    found = compared(tmp_path, [no_face("same.jpg")], b)
+    assert "  009.jpg: no_face\n  … and 4 more" in found.render()
+    assert [row["path_b"] for row in found.inputs_of("new", 2)] == ["000.jpg", "001.jpg"]
+    with pytest.raises(ValueError, match="expected one of"):
+        found.inputs_of("fresh")
+
+
+def test_a_rewritten_input_may_have_another_status(tmp_path: Path) -> None:
+    a = [no_face("edited.jpg"), no_face("same.jpg")]
+    b = [no_face("edited.jpg", status="decode_error", sha256="0" * 64), no_face("same.jpg")]
+    found = compared(tmp_path, a, b)
+    assert found.status_changes == {}
+    assert found.rewritten_status_changes == {("no_face", "decode_error"): 1}
+    assert found.to_dict()["rewritten_statuses"] == [
+        {"a": "no_face", "b": "decode_error", "inputs": 1}
+    ]
+    assert "  no_face -> decode_error 1, rewritten" in found.render()
+    assert "  edited.jpg: no_face -> decode_error" in found.render()
+
+
+@pytest.mark.parametrize(
+    ("index", "count", "said"),
+    [
+        (0, 1, "p.jpg"),
+        (0, None, "p.jpg"),
+        (0, 5, "p.jpg, face 1 of 5 in B"),
+        (16, 29, "p.jpg, face 17 of 29 in B"),
+        (1, None, "p.jpg, face 2 in B"),
+    ],
+)
+def test_a_face_is_named_by_its_place_among_those_of_its_output(
+    tmp_path: Path, index: int, count: int | None, said: str
+) -> None:
+    # In A the same face has another number.
+    a = [face_at("p.jpg", 3, BOX, age=30, face_count=7)]
+    b = [face_at("p.jpg", index, BOX, age=50, face_count=count)]
+    found = compared(tmp_path, a, b)
+    assert where(found.largest_shifts()[0]) == said
+    assert f"  +20.0  30.0 -> 50.0  {said}\n" in found.render() + "\n"
+
+
+def test_what_only_a_has_is_named_as_a_does(tmp_path: Path) -> None:
+    a = [
+        face_at("old/p.jpg", i, box, face_count=2, sha256="1") for i, box in enumerate((BOX, OTHER))
+    ]
+    found = compared(tmp_path, a, [face_at("p.jpg", 0, BOX, face_count=1, sha256="1")])
+    assert where(found.faces_of("gone")[0]) == "old/p.jpg, face 2 of 2 in A"
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "said"),
+    [(0.0, 2, "0.00"), (-0.0, 1, "0.0"), (-0.004, 2, "0.00"), (0.04, 1, "0.0"),
+     (0.005001, 2, "+0.01"), (-0.06, 1, "-0.1"), (31.0, 1, "+31.0")],
+)  # fmt: skip
+def test_nothing_has_no_sign(value: float, digits: int, said: str) -> None:
+    assert signed(value, digits) == said
+    assert comparison_page.signed(value, digits) == said.replace("-", "\N{MINUS SIGN}")
+
+
+def test_shifts_are_counted_in_whole_years() -> None:
+    # By hand: -2.6 is beyond two years, as is 9; 0.4 and -0.4 are none, 1.6 is two.
+    shift = np.array([-2.6, -1, -1.2, 0, 0.4, -0.4, 1, 1.6, 2, 9])
+    assert shift_counts(shift, 2).tolist() == [1, 2, 3, 1, 3]
+    assert shift_limit(np.zeros(5)) == 2
+    assert shift_limit(np.full(5, 6.2)) == 7
+    assert shift_limit(np.full(5, 1e9)) == 40
+
+
+def test_whole_years_make_no_comb() -> None:
+    # As many faces moved by each of -12 to 12 years: no bar may be empty or twice as high.
+    shift = np.repeat(np.arange(-12.0, 13.0), 4)
+    assert set(shift_counts(shift, shift_limit(shift)).tolist()) == {4}
 
 
 def test_what_moved_most_comes_first(moved: Comparison) -> None:
@@ -176,6 +285,13 @@ def test_every_row_of_both_outputs_is_accounted_for(tmp_path: Path, seed: int) -
         paths = {row[f"path_{side}"] for row in found.rows.to_pylist()} - {None}
         assert paths == {row["path"] for row in rows}
     assert sum(found.statuses.values()) == inputs.both
+    assert sum(found.rewritten_statuses.values()) == inputs.rewritten
+    assert len(found.inputs_of("new")) == inputs.new
+    assert len(found.inputs_of("vanished")) == inputs.vanished
+    assert len(found.inputs_of("rewritten")) == inputs.rewritten
+    assert len(found.inputs_of("both")) == inputs.both
+    assert len(found.changed_statuses()) == sum(found.status_changes.values())
+    assert (len(found.faces_of("new")), len(found.faces_of("gone"))) == (faces.new, faces.gone)
 
 
 def test_an_output_compared_with_itself_has_not_moved(tmp_path: Path) -> None:
@@ -183,6 +299,7 @@ def test_an_output_compared_with_itself_has_not_moved(tmp_path: Path) -> None:
     found = compared(tmp_path, rows, rows, report_dir=tmp_path / "report")
     assert (found.age.mean, found.age.mean_size, found.gender.flips) == (0.0, 0.0, 0)
     assert found.largest_shifts() == found.surest_flips() == []
+    assert not re.search(r"[+-]0\.0", found.render())
     assert (found.faces.both, found.faces.new, found.faces.gone) == (2, 0, 0)
 
 
@@ -359,6 +476,7 @@ def test_names_steer_no_terminal(tmp_path: Path, fake_model: Model) -> None:
     found = compare(tmp_path / "a.parquet", tmp_path / "b.parquet")
     text = found.render()
     assert "+50.0" in text
+    assert "moved by more than 1 year: 1 (100.0 %), 5 years: 1 (100.0 %)" in text
     assert all(char == "\n" or char.isprintable() for char in text)
 
 

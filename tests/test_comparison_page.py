@@ -16,7 +16,9 @@ from annotate.run_config import RunConfig
 from annotate.writers import write_parquet
 from tests.browsers import Seen, check_report
 from tests.conftest import draw
+from tests.hand_made import face_at, no_face, table_of
 
+BOX, OTHER = (10.0, 10.0, 50.0, 50.0), (60.0, 10.0, 90.0, 50.0)
 HOSTILE = ["<img src=x onerror=alert(1)>.png", "<b>.png", "\u202egnp.png", "'\"&amp;{{7*7}}.png"]
 
 
@@ -89,9 +91,51 @@ def test_faces_are_named_only_where_they_must_not_be_passed_on(
     assert b"image/jpeg" not in (tmp_path / "report" / "comparison.html").read_bytes()
 
 
-def test_a_comparison_without_faces_has_a_page(seen: Seen, tmp_path: Path) -> None:
-    from tests.hand_made import no_face, table_of
+def test_names_are_folded_bounded_and_escaped(seen: Seen, tmp_path: Path) -> None:
+    a = [no_face("edited.jpg"), no_face("<b>gone.jpg"), face_at("p -> q.jpg", 0, BOX)]
+    a.append(face_at("p -> q.jpg", 1, OTHER, face_count=2))
+    b = [no_face(f"{HOSTILE[0]}{i:03}") for i in range(203)]
+    b += [no_face("edited.jpg", status="decode_error", sha256="0" * 64), a[2]]
+    for name, rows in (("a", a), ("b", b)):
+        write_parquet(table_of(*rows), tmp_path / f"{name}.parquet")
+    compare(tmp_path / "a.parquet", tmp_path / "b.parquet", report_dir=tmp_path / "report")
+    page = tmp_path / "report" / "comparison.html"
+    seen.page.goto(page.as_uri())
+    body = seen.page.locator("body")
+    assert HOSTILE[0] not in body.inner_text()
+    assert "No input that is in both has another status" in body.inner_text()
+    assert seen.page.locator("summary").all_inner_texts() == [
+        "Inputs new in B: 203",
+        "Inputs vanished from A: 1",
+        "Inputs rewritten: 1",
+        "Faces gone from A: 1",
+    ]
+    for summary in seen.page.locator("summary").all():
+        summary.click()
+    names = seen.page.locator("details li").all_inner_texts()
+    assert len(names) == 200 + 3
+    assert names[0] == f"{HOSTILE[0]}000: no_face"
+    assert names[200:] == [
+        "<b>gone.jpg: no_face",
+        "edited.jpg: no_face → decode_error",
+        "p -> q.jpg, face 2 of 2 in A: 30 years, female",
+    ]
+    assert "And 3 more, in comparison.parquet." in body.inner_text()
+    check_report(seen, page, 4)
 
+
+def test_every_column_of_ages_is_seen_on_a_phone(
+    seen: Seen, tmp_path: Path, outputs: tuple[Path, Path]
+) -> None:
+    compare(*outputs, report_dir=tmp_path / "report")
+    seen.page.set_viewport_size({"width": 390, "height": 844})
+    seen.page.goto((tmp_path / "report" / "comparison.html").as_uri())
+    table = seen.page.get_by_role("region", name="By age in A")
+    assert "Gender changed" in table.inner_text()
+    assert table.evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
+def test_a_comparison_without_faces_has_a_page(seen: Seen, tmp_path: Path) -> None:
     for name, path in (("a", "x.jpg"), ("b", "y.jpg")):
         write_parquet(table_of(no_face(path)), tmp_path / f"{name}.parquet")
     compare(tmp_path / "a.parquet", tmp_path / "b.parquet", report_dir=tmp_path / "report")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from annotate.engines import usable_cpus
 from annotate.errors import shown
+from annotate.report import comparison_text as text
 from annotate.report.comparison_plots import NAMES, comparison_plots
 from annotate.report.comparison_text import counts, flip, how_made, made_with, percent, where
 from annotate.report.folder import json_text, write_files
-from annotate.report.pages import count, number, render_page
+from annotate.report.pages import MISSING, count, number, render_page
 from annotate.report.thumbnails import thumbnails as make_thumbnails
 from annotate.writers import write_parquet
 
@@ -24,6 +26,9 @@ FIGURES = "comparison.json"
 TABLE = "comparison.parquet"
 
 STATUSES_SHOWN = 30
+
+NAMES_SHOWN = 200
+"""Inputs or faces of a kind that are named in a list."""
 
 SHOWN = 48
 """Faces that are shown of those that moved most."""
@@ -52,7 +57,9 @@ def write_report(
         plots=plots,
         inputs_table=_input_rows(comparison),
         faces_table=_face_rows(comparison),
-        statuses=_statuses(comparison),
+        statuses=_statuses(comparison.status_changes),
+        rewritten_statuses=_statuses(comparison.rewritten_status_changes),
+        names=_names(comparison),
         bands=_bands(comparison),
         shifts=_sheet(shifts, pictures, _shift),
         flips=_sheet(flips, pictures and pictures[len(shifts) :], flip),
@@ -65,8 +72,9 @@ def write_report(
 
 def signed(value: float | None, digits: int = 2) -> str:
     """A difference in so many decimals, with its sign; a dash where there is none."""
-    said = number(value, digits)
-    return f"+{said}" if value is not None and value > 0 else said
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return text.signed(value, digits).replace("-", "−")
 
 
 def _side(letter: str, side: Side) -> dict[str, Any]:
@@ -108,9 +116,16 @@ def _face_rows(comparison: Comparison) -> list[tuple[str, str]]:
     ]
 
 
-def _statuses(comparison: Comparison) -> list[tuple[str, ...]]:
-    changes = list(comparison.status_changes.items())[:STATUSES_SHOWN]
-    return [(a, b, count(n)) for (a, b), n in changes]
+def _statuses(changes: Mapping[tuple[str, str], int]) -> list[tuple[str, ...]]:
+    return [(a, b, count(n)) for (a, b), n in list(changes.items())[:STATUSES_SHOWN]]
+
+
+def _names(comparison: Comparison) -> list[dict[str, Any]]:
+    """What came, went or changed, by name, for lists that are folded."""
+    return [
+        {"title": f"{title}: {n:,}", "names": names, "more": n - len(names)}
+        for title, n, names in text.kinds(comparison, NAMES_SHOWN, "→")
+    ]
 
 
 def _bands(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -120,8 +135,7 @@ def _bands(comparison: Comparison) -> list[tuple[str, ...]]:
             count(part.age.n),
             signed(part.age.mean),
             number(part.age.mean_size),
-            count(part.gender.flips),
-            percent(part.gender.flips, part.gender.n),
+            f"{part.gender.flips:,} ({percent(part.gender.flips, part.gender.n)})",
         )
         for part in comparison.by_band
     ]
@@ -155,4 +169,6 @@ def _sheet(
 
 
 def _shift(row: Mapping[str, Any]) -> str:
-    return f"{row['age_a']:.0f} → {row['age_b']:.0f} years ({signed(row['age_shift'], 0)})"
+    """Both ages of a face, and its shift, to a tenth of a year where they are not whole."""
+    shift = signed(row["age_shift"], 1).removesuffix(".0")
+    return f"{text.years(row['age_a'])} → {text.years(row['age_b'])} years ({shift})"

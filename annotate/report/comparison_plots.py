@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annotate.central_faces import floats
-from annotate.metrics import Floats
-from annotate.report.plots import MAIN, SOFT, Plot, figure, look, png
+from annotate.metrics import Floats, Integers
+from annotate.report.comparison_text import signed
+from annotate.report.plots import MAIN, SOFT, Plot, count_ticks, figure, look, png
+from annotate.report.wording import some
 from annotate.slices import BAND_NAMES, age_band
 
 if TYPE_CHECKING:
@@ -21,15 +23,13 @@ NAMES = ("age-shift", "age-a-b", "age-shift-by-age", "female-probability-a-b")
 
 MOST_SHIFT = 40
 LEAST_SHIFT = 2
-"""Years that the histogram of shifts reaches to, at least and at most, at both sides."""
+"""Years that plots of shifts reach to at both sides: the histogram at most, each at least."""
 
 MOST_AGE = 100
 """Years that plots of ages end at; what a table has beyond is drawn there."""
 
 SIZE = (5.2, 4.2)
 """Inches, of all of them: they stand beside each other."""
-
-SHIFT_BINS = 81
 
 FEW_BAND = 5
 """Faces that an age band needs for its spread to be drawn."""
@@ -49,24 +49,35 @@ def comparison_plots(comparison: Comparison) -> tuple[Plot, ...]:
         return (*of_ages, *([_genders(female)] if len(female) else []))
 
 
-def shift_limit(shift: Floats) -> float:
+def shift_limit(shift: Floats) -> int:
     """Years at which the histogram of shifts ends: nearly all of them lie within."""
     most = float(np.quantile(np.abs(shift), 0.995))
-    return float(min(max(np.ceil(most), LEAST_SHIFT), MOST_SHIFT))
+    return int(min(max(np.ceil(most), LEAST_SHIFT), MOST_SHIFT))
+
+
+def shift_counts(shift: Floats, limit: int) -> Integers:
+    """Faces by their shift in whole years, from -limit to limit; what moved more is at the ends.
+
+    Most models say whole years, so that most shifts are whole: bins that are narrower, or have
+    their edges there, would make a comb of them. Halves go to both sides alike, to the even year.
+    Returns int64 (2 * limit + 1,).
+    """
+    whole = np.rint(np.clip(shift, -limit, limit)).astype(np.int64)
+    return np.bincount(whole + limit, minlength=2 * limit + 1)
 
 
 def _shifts(shift: Floats) -> Plot:
     """How many faces moved by how many years; the outermost bars hold what moved more."""
     limit = shift_limit(shift)
     made, axes = figure(*SIZE)
-    edges = np.linspace(-limit, limit, SHIFT_BINS + 1)
-    axes.hist(np.clip(shift, -limit, limit), edges.tolist(), color=MAIN)
+    axes.bar(np.arange(-limit, limit + 1), shift_counts(shift, limit), width=0.9, color=MAIN)
+    said = signed(float(shift.mean())).replace("-", "\N{MINUS SIGN}")
     mean = float(np.clip(shift.mean(), -limit, limit))
     axes.axvline(0, color=SOFT, linewidth=1)
     axes.axvline(mean, color=SOFT, linewidth=1.4, linestyle="--")
     is_right = mean >= 0
     axes.annotate(
-        f"mean {shift.mean():+.2f}",
+        f"mean {said}",
         (mean, 1),
         (5 if is_right else -5, -4),
         xycoords=axes.get_xaxis_transform(),
@@ -76,15 +87,18 @@ def _shifts(shift: Floats) -> Plot:
         color=SOFT,
     )
     axes.set(title="Age shifts", xlabel="age in B less age in A, years", ylabel="faces")
-    axes.set_xlim(-limit, limit)
+    axes.set_xlim(-limit - 1, limit + 1)
+    axes.margins(y=0.12)  # for the words above the bars
+    for axis in (axes.xaxis, axes.yaxis):
+        count_ticks(axis)
     beyond = int((np.abs(shift) > limit).sum())
-    held = f" The outermost bars hold {beyond:,} that moved by more than {limit:.0f} years."
+    held = f" The outermost bars hold {beyond:,} that moved by more than {limit} years."
     return Plot(
         "age-shift",
         png(made),
-        f"Histogram of the age shifts of {len(shift):,} faces, {shift.mean():+.2f} years on"
-        " average",
-        f"Right of zero, B says that a face is older than A says.{held * bool(beyond)}",
+        f"Histogram of the age shifts of {some(len(shift), 'face')}, {said} years on average",
+        "Shifts in whole years. Right of zero, B says that a face is older than A says."
+        + held * bool(beyond),
     )
 
 
@@ -97,7 +111,7 @@ def _ages(ages: Floats) -> Plot:
     return Plot(
         "age-a-b",
         png(made),
-        f"How many of {len(ages):,} faces have which age in A and which in B",
+        f"How many of {some(len(ages), 'face')} have which age in A and which in B",
         "On the line both say the same; above it B says older.",
     )
 
@@ -114,7 +128,8 @@ def _genders(female: Floats) -> Plot:
     return Plot(
         "female-probability-a-b",
         png(made),
-        f"How many of {len(female):,} faces have which probability to be female in A and in B",
+        f"How many of {some(len(female), 'face')} have which probability to be female in A and in"
+        " B",
         "The gender changed in the left upper and in the right lower quarter.",
     )
 
@@ -123,8 +138,11 @@ def _by_age(ages: Floats) -> Plot:
     """The spread of the shifts in each age band of A: median, half and nine tenths of the faces."""
     made, axes = figure(*SIZE)
     bands = age_band(ages[:, 0])
-    codes = [code for code in range(len(BAND_NAMES)) if (bands == code).sum() >= FEW_BAND]
+    full = [code for code in range(len(BAND_NAMES)) if (bands == code).sum() >= FEW_BAND]
+    codes = range(full[0], full[-1] + 1) if full else range(0)  # those between keep their places
     for place, code in enumerate(codes):
+        if code not in full:
+            continue
         levels = np.quantile(ages[bands == code, 2], (0.05, 0.25, 0.5, 0.75, 0.95))
         low, first, median, third, high = np.clip(levels, -MOST_AGE, MOST_AGE)
         axes.vlines(place, low, high, color="#9cc3de", linewidth=2)
@@ -132,6 +150,9 @@ def _by_age(ages: Floats) -> Plot:
         axes.hlines(median, place - 0.275, place + 0.275, color=MAIN, linewidth=2.4)
     axes.axhline(0, color=SOFT, linewidth=1)
     axes.set_xticks(range(len(codes)), [BAND_NAMES[code] for code in codes], fontsize=8)
+    axes.set_xlim(-0.6, len(codes) - 0.4)
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, -LEAST_SHIFT), max(high, LEAST_SHIFT))
     axes.grid(visible=False, axis="x")
     axes.set(title="Age shifts by age", xlabel="age in A, years", ylabel="B less A, years")
     return Plot(
@@ -139,7 +160,7 @@ def _by_age(ages: Floats) -> Plot:
         png(made),
         "The age shifts of the faces in each age band of A",
         "Line: the median; box: the middle half of the faces; stroke: the middle nine tenths. Bands"
-        f" of fewer than {FEW_BAND} faces are left out.",
+        f" of fewer than {FEW_BAND} faces are left empty.",
     )
 
 

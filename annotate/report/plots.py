@@ -17,6 +17,7 @@ from annotate.report.pictures import COLOURS, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 MAIN, MILD, PALE, SOFT = "#0b6aa8", "#8dbfe2", "#cfe3f2", "#5a6270"
@@ -144,6 +145,14 @@ def count_axis(axes: Axes, y: str, *, is_log: bool = False) -> None:
     else:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+
+
+def count_ticks(axis: Axis) -> None:
+    """Have an axis say whole numbers in steps that people count in: 1, 2, 5, 10, and so on."""
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+    axis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
 def png(made: Figure) -> bytes:
