@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from labelled import arguments, labelled
+from labelled import arguments, labelled, run
 
 from annotate.report.plots import figure, look, png
 
@@ -56,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

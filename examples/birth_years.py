@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from labelled import arguments, labelled
+from labelled import arguments, labelled, run
 
 from annotate.errors import shown
 from annotate.report.plots import MAIN, SOFT, figure, look, png
@@ -74,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

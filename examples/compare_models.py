@@ -14,6 +14,7 @@ import argparse
 
 import numpy as np
 import pandas as pd
+from labelled import run
 
 import annotate
 
@@ -63,7 +64,8 @@ def main() -> None:
         annotate.evaluate(options.folder, model=model, limit=options.limit)
         for model in options.models
     ]
-    print(pd.DataFrame(map(headline, reports), index=options.models).T.to_string(), end="\n\n")
+    figures = pd.DataFrame(map(headline, reports), index=options.models).T
+    print(figures.to_string(na_rep="-"), end="\n\n")
     for name, report in zip(options.models, reports, strict=True):
         if report.scores.training.train:
             print(
@@ -71,6 +73,8 @@ def main() -> None:
             )
 
     errors = paired_errors(*reports)
+    if errors.empty:
+        raise annotate.AnnotateError("no image with an age in its name was labelled by both models")
     change = errors["second"] - errors["first"]
     low, high = mean_interval(change)
     first, second = options.models
@@ -82,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

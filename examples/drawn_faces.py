@@ -149,9 +149,16 @@ def _mixed(one: Colour, other: Colour, share: float) -> Colour:
     return red, green, blue
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Draw them, and say where they are."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=200)
     options = parser.parse_args()
     print(draw_faces(options.folder, options.count))
+
+
+if __name__ == "__main__":
+    from labelled import run  # here: the tests import this file from another folder
+
+    run(main)

@@ -1,13 +1,18 @@
-"""Rows for the other examples: those of an output, or of pictures that are labelled now."""
+"""For the other examples: rows, of an output or of pictures that are labelled now; and their end,
+where something is not there.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 import annotate
+from annotate.errors import one_line, shown
 
 OUTPUTS = (".parquet", ".csv", ".jsonl")
 
@@ -30,3 +35,16 @@ def labelled(options: argparse.Namespace) -> pd.DataFrame:
         return annotate.read(options.source, age_bands=True)
     rows = annotate.run(options.source, faces=options.faces, model=options.model)
     return rows.assign(age_band=annotate.age_bands(rows["age"]))
+
+
+def run(main: Callable[[], object]) -> None:
+    """Call the `main` of an example. What cannot be done, for a missing file say, is one line on
+    stderr and exit code 1; an error of the example itself keeps its traceback.
+    """
+    try:
+        main()
+    except annotate.AnnotateError as error:
+        sys.exit(one_line(error, 500))
+    except OSError as error:
+        name = "" if error.filename is None else f"{shown(error.filename, 300)}: "
+        sys.exit(f"{name}{error.strerror or one_line(error)}")

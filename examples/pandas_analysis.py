@@ -9,10 +9,17 @@ Prints who is in the pictures, how sure the model is, and what went wrong.
 from __future__ import annotations
 
 import pandas as pd
-from labelled import arguments, labelled
+from labelled import arguments, labelled, run
 
 import annotate
 from annotate.errors import shown
+from annotate.records import Status
+
+NONE = "-"
+"""What is printed where there is nothing: NaN says nothing to people."""
+
+FAILURES = [str(status) for status in Status if status.is_failure]
+"""Statuses of what went wrong. Duplicates, RAW and video went as they should."""
 
 
 def main(rows: pd.DataFrame) -> None:
@@ -20,22 +27,26 @@ def main(rows: pd.DataFrame) -> None:
     print(rows["status"].value_counts().loc[lambda count: count > 0], end="\n\n")
 
     faces = rows[rows["status"] == "ok"]
-    print(faces.groupby("gender")["age"].describe().round(1), end="\n\n")
-    print(pd.crosstab(faces["age_band"], faces["gender"], dropna=False), end="\n\n")
+    ages = faces.groupby("gender", observed=True)["age"].describe().round(1)
+    print(ages.to_string(na_rep=NONE), end="\n\n")
+    bands = faces.groupby(["age_band", "gender"], observed=False).size().unstack()
+    print(bands.to_string(), end="\n\n")
 
     # The least certain faces are the ones worth a person's look.
     widest = faces.assign(years=faces["age_p90"] - faces["age_p10"]).nlargest(5, "years")
     listed = widest[["path", "age", "age_p10", "age_p90", "gender"]]
     # A name may hold what a terminal would obey; `shown` makes escapes of it.
     print(
-        listed.to_string(index=False, float_format="{:.1f}".format, formatters={"path": shown}),
+        listed.to_string(
+            index=False, na_rep=NONE, float_format="{:.1f}".format, formatters={"path": shown}
+        ),
         end="\n\n",
     )
 
-    failed = rows[~rows["status"].isin(["ok", "no_face"])]
-    for row in failed.to_dict("records"):
+    failed = rows[rows["status"].isin(FAILURES)]
+    for row in failed.fillna({"error": NONE}).to_dict("records"):
         print(f"{shown(annotate.resolve(row), 300)}: {row['status']}: {row['error']}")
 
 
 if __name__ == "__main__":
-    main(labelled(arguments(__doc__).parse_args()))
+    run(lambda: main(labelled(arguments(__doc__).parse_args())))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ast
-import base64
 import importlib
-import io
 import json
 import re
 import runpy
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -29,6 +26,7 @@ from annotate.images import decode
 from annotate.labelling import write
 from annotate.labels import labels_from_names
 from annotate.model import bundled_models
+from annotate.records import Status
 from annotate.run_config import RunConfig
 from annotate.writers import write_parquet
 from examples.drawn_faces import draw_faces
@@ -129,6 +127,76 @@ def test_pandas_analysis(few: Path, run: Run) -> None:
     assert "crashed" not in said  # statuses that do not occur are not listed
     assert f"'{few}/<img src=x onerror=alert(1)>\\x1b[31m.jpg': decode_error: " in said
     assert "\x1b" not in said
+
+
+def test_pandas_analysis_lists_failures_and_nothing_else(run: Run, tmp_path: Path) -> None:
+    """A row of each status, of which one failure says no reason. One face has no spread, and these
+    have no interval.
+    """
+    reasons = dict.fromkeys(Status, "it is so") | {Status.CRASHED: None}
+    rows = [
+        no_face(f"{status}.jpg", status=str(status), error=reasons[status])
+        for status in Status
+        if status is not Status.OK
+    ]
+    rows += [guess("ok.jpg", 30, 0.9), guess("neither.jpg", None, None)]
+    write_parquet(table_of(*rows), tmp_path / "p.parquet")
+    said = run("pandas_analysis.py", tmp_path / "p.parquet")
+    listed = re.findall(r"^'.*/(\w+)\.jpg': (\w+): (.*)$", said, re.MULTILINE)
+    assert [(name, status) for name, status, _ in listed] == [
+        (name, name)
+        for name in ("decode_error", "too_large", "unreadable", "changed", "timeout", "crashed")
+    ]
+    assert {why for _, _, why in listed} == {"it is so", "-"}
+    assert "nan" not in said.lower()
+    assert "<na>" not in said.lower()
+    assert re.search(r"^30-39 +1 +0$", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["pandas_analysis.py", "missing.parquet"],
+        ["pandas_analysis.py", "missing"],
+        ["pandas_analysis.py", "empty"],
+        ["pandas_analysis.py", "damaged.parquet"],
+        ["archive_by_decade.py", "missing.csv"],
+        ["archive_by_decade.py", "p.parquet", "--plot", "missing/p.png"],
+        ["birth_years.py", "empty"],
+        ["birth_years.py", "p.parquet", "--plot", "missing/p.png"],
+        ["compare_models.py", "missing"],
+        ["compare_models.py", "empty", "--models", "nano", "nano"],
+        ["compare_models.py", "unlabelled", "--models", "nano", "nano"],
+        ["train_small.py", "missing", "--out", "small"],
+        ["train_small.py", "empty", "--out", "small"],
+        ["drawn_faces.py", "p.parquet"],
+    ],
+    ids=" ".join,
+)
+def test_ordinary_mistakes_are_one_line_and_exit_code_1(
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Run,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_parquet(ARCHIVE, tmp_path / "p.parquet")
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1")
+    (tmp_path / "empty").mkdir()
+    draw(tmp_path / "unlabelled" / "x.png", (1, 2, 3))
+    with pytest.raises(SystemExit) as told:
+        run(*words)
+    # Python prints a text that is exited with to stderr, and gives exit code 1.
+    assert isinstance(told.value.code, str)
+    assert len(told.value.code.splitlines()) == 1
+    assert "Errno" not in told.value.code
+    assert capsys.readouterr().err.count("\n") <= 1  # a line of progress at most
+
+
+def test_an_error_of_an_example_itself_keeps_its_traceback(example: Any) -> None:
+    with pytest.raises(ZeroDivisionError):
+        example("labelled").run(lambda: 1 // 0)
 
 
 def test_the_page_about_pandas_names_every_example_and_its_code_runs(
@@ -272,93 +340,3 @@ def test_train_small(drawn: Path, run: Run, tmp_path: Path) -> None:
     assert (model.name, model.size_px) == ("gray128-small", 128)
     run_json = json.loads((out / "run" / "run.json").read_text("utf-8"))
     assert (run_json["settings"]["preset"], run_json["settings"]["limit"]) == ("gray128", COUNT)
-
-
-# The notebook -------------------------------------------------------------------------------
-
-
-def test_the_notebook_is_committed_without_outputs() -> None:
-    """Outputs would show faces of whoever ran it last."""
-    text = NOTEBOOK.read_text("utf-8")
-    found = json.loads(text)
-    assert len(found["cells"]) > 20
-    for cell in found["cells"]:
-        assert not cell.get("outputs")
-        assert cell.get("execution_count") is None
-        assert not cell.get("attachments")
-    assert "image/" not in text
-    assert "base64" not in text
-
-
-def test_the_notebook_names_its_data_and_where_they_are_to_be_had() -> None:
-    cells = json.loads(NOTEBOOK.read_text("utf-8"))["cells"]
-    first = "".join(cells[0]["source"])
-    assert "https://susanqq.github.io/UTKFace/" in first
-    assert "DATA=" in first
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    assert "find_spec" in code[0]  # installs only what is missing
-    assert "annotate[train]" in code[0]
-    assert 'os.environ.get("DATA"' in code[1]
-
-
-@pytest.mark.parametrize("source", ["..", "git+https://example.org/annotate.git"])
-def test_the_notebook_installs_what_is_missing(
-    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    requirements = pytest.importorskip("packaging.requirements")
-    called: list[list[str]] = []
-    monkeypatch.setattr(subprocess, "run", lambda words, check: called.append(words))
-    cells = json.loads(NOTEBOOK.read_text("utf-8"))["cells"]
-    code = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    monkeypatch.setenv("ANNOTATE_SOURCE", source)
-    monkeypatch.chdir(EXAMPLES)
-    exec(code, {})
-    assert called == []  # all is there
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    exec(code, {})
-    wanted = requirements.Requirement(called[0][-1])
-    assert (wanted.name, wanted.extras) == ("annotate", {"train"})
-    assert wanted.url == (source if "://" in source else ROOT.as_uri())
-    if source == "..":
-        monkeypatch.chdir(tmp_path)
-        with pytest.raises(SystemExit, match="set SOURCE to its repository"):
-            exec(code, {})
-
-
-def test_the_notebook_runs(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both systems, from file names to figures: one epoch each, on drawn faces."""
-    nbclient = pytest.importorskip("nbclient")
-    pytest.importorskip("ipykernel")
-    nbformat = pytest.importorskip("nbformat")
-    settings = {"DATA": drawn, "RUNS": tmp_path / "runs", "LIMIT": 0, "EPOCHS": 1}
-    settings |= {"PYTHONPATH": ROOT, "PYTHONWARNINGS": "ignore"}
-    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
-        settings[name] = tmp_path / "jupyter"
-    for name, value in settings.items():
-        monkeypatch.setenv(name, str(value))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    client = nbclient.NotebookClient(
-        notebook,
-        timeout=900,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(tmp_path)}},
-    )
-    client.execute()  # raises where a cell does
-    said = "".join(
-        output.get("text", "") + str(output.get("data", {}).get("text/plain", ""))
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-    )
-    shutil.rmtree(tmp_path / "runs")  # half a gigabyte
-    assert f"{COUNT} images, {COUNT} of them with labels" in said
-    for what in ("rgb200", "gray128", "base", "age MSE", "gender accuracy", "34,828,226"):
-        assert what in said
-    pictures = [
-        Image.open(io.BytesIO(base64.b64decode(output["data"]["image/png"])))
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {})
-    ]
-    # A sample, the ages, a grid, two features, two histories, predictions, samples with answers.
-    assert len(pictures) == 8
-    assert all(len(np.unique(np.asarray(picture.convert("L")))) > 20 for picture in pictures)
