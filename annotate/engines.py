@@ -273,7 +273,7 @@ def import_keras() -> Any:
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     with _quiet_stderr():
         return import_late(
-            "keras", f"the Keras backend {backend!r} must be installed (KERAS_BACKEND)"
+            "keras", f"the Keras backend {backend!r} (KERAS_BACKEND) must be installed and whole"
         )
 
 
