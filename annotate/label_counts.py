@@ -57,7 +57,8 @@ class LabelCounts:
     labelled: images with an "age", "gender" and "race". age: None where none has one. genders,
     races: images by label, races in alphabetical order, the rarest of many under OTHER_RACES.
     by_year: whole years crossed with gender; band_by_gender, band_by_race and race_by_gender: the
-    like. Images without the second label stand under NONE.
+    like. Images without the second label stand under NONE. Age bands without an image stand between
+    those that have some, so that ages on both sides of a gap do not look like neighbours.
     """
 
     labelled: dict[str, int]
@@ -108,9 +109,11 @@ def count_labels(age: Floats, gender: Texts, race: Texts) -> LabelCounts:
         genders={name: int((gender == name).sum()) for name in GENDERS},
         races={name: int((races == name).sum()) for name in names if (races == name).any()},
         by_year=_crossed(years[has_age], gender[has_age], _present(years), GENDERS),
-        band_by_gender=_crossed(bands[has_age], gender[has_age], BAND_NAMES, GENDERS),
-        band_by_race=_crossed(bands[has_age], races[has_age], BAND_NAMES, names),
-        race_by_gender=_crossed(races[has_either], gender[has_either], names, GENDERS),
+        band_by_gender=_crossed(bands[has_age], gender[has_age], _spanned(bands), GENDERS),
+        band_by_race=_crossed(bands[has_age], races[has_age], _spanned(bands), names),
+        race_by_gender=_crossed(
+            races[has_either], gender[has_either], _held(names, races), GENDERS
+        ),
     )
 
 
@@ -147,12 +150,25 @@ def _present(years: Texts) -> tuple[str, ...]:
     return tuple(str(year) for year in sorted(map(int, set(years.tolist()) - {NONE})))
 
 
+def _spanned(bands: Texts) -> tuple[str, ...]:
+    """The age bands from the first that holds an image to the last."""
+    held = [place for place, name in enumerate(BAND_NAMES) if (bands == name).any()]
+    return tuple(BAND_NAMES[held[0] : held[-1] + 1]) if held else ()
+
+
+def _held(names: Sequence[str], labels: Texts) -> tuple[str, ...]:
+    """Those of the names that label an image."""
+    return tuple(name for name in names if (labels == name).any())
+
+
 def _crossed(one: Texts, two: Texts, rows: Sequence[str], columns: Sequence[str]) -> Crossing:
-    """The labels of two kinds together, NONE last; rows and columns that hold images."""
-    held_rows = [name for name in (*rows, NONE) if (one == name).any()]
-    held_columns = [name for name in (*columns, NONE) if (two == name).any()]
+    """The labels of two kinds together: all rows, columns that hold images, and NONE last, where
+    it does.
+    """
+    held_rows = (*rows, *_held((NONE,), one))
+    held_columns = _held((*columns, NONE), two)
     counts = np.zeros((len(held_rows), len(held_columns)), np.int64)
     for i, row in enumerate(held_rows):
         for j, column in enumerate(held_columns):
             counts[i, j] = ((one == row) & (two == column)).sum()
-    return Crossing(tuple(held_rows), tuple(held_columns), counts)
+    return Crossing(held_rows, held_columns, counts)

@@ -21,6 +21,7 @@ import annotate
 from annotate import AnnotateError, Exploration, Model, evaluate, explore
 from annotate.exploration import LABEL_FIELDS
 from annotate.labels import read_label_table
+from annotate.report.plots import count_ticks, figure, look
 from tests.conftest import ROOT, Invoke, draw, one_line
 
 PICTURES: dict[str, tuple[int, int, int]] = {
@@ -112,6 +113,47 @@ def test_labels_are_crossed_by_hand(explored: Exploration) -> None:
         ("60-69", "Asian"): 1,
         ("70-79", "Others"): 1,
     }
+
+
+def test_age_bands_without_an_image_keep_their_place(tmp_path: Path) -> None:
+    for number, age in enumerate((12, 26, 27, 85)):
+        put(tmp_path / "in" / f"{age}_{number % 2}_0_{number}.jpg", (number, 0, 0))
+    put(tmp_path / "in" / "30_1.jpg", (9, 0, 0))  # whose age is not read
+    found = explore(tmp_path / "in", workers=1)
+    bands = ("10-17", "18-29", "30-39", "40-49", "50-59", "60-69", "70-79", "80+")
+    for crossing in (found.counts.band_by_gender, found.counts.band_by_race):
+        assert crossing.rows == bands
+        assert crossing.n.sum(axis=1).tolist() == [1, 2, 0, 0, 0, 0, 0, 1]
+    assert found.counts.race_by_gender.rows == ("White",)
+    lines = [line.split() for line in found.render().splitlines()]
+    assert ["40-49", "0", "0", "0", "0.0", "%"] in lines
+    assert not any(line[:1] in (["3-9"], ["0-2"]) for line in lines)
+
+
+def test_one_group_is_no_groups(tmp_path: Path) -> None:
+    for name in ("26_1_0_1.jpg", "26_1_0_2.jpg"):
+        put(tmp_path / "in" / name, (1, 2, 3))
+    found = explore(tmp_path / "in", workers=1, report_dir=tmp_path / "report")
+    assert "1 group of byte-identical files (2 files); they" in found.render()
+    page = (tmp_path / "report" / "exploration.html").read_text("utf-8")
+    assert "files, in 1 group<" in page
+    assert "1 group of byte-identical files (2 files). Their" in page
+    assert "1 groups" not in page
+
+
+@pytest.mark.parametrize("most", [1, 3, 16, 121, 1500, 80_000])
+def test_counts_are_told_in_steps_of_one_two_or_five(most: int) -> None:
+    with look():
+        made, axes = figure()
+        axes.bar([0], [most])
+        count_ticks(axes.yaxis)
+        made.canvas.draw()
+        ticks = axes.get_yticks()
+        said = [label.get_text() for label in axes.get_yticklabels()]
+    step = ticks[1] - ticks[0]
+    assert step == int(step)
+    assert int(str(int(step)).rstrip("0")) in (1, 2, 5)
+    assert f"{int(ticks[1]):,}" in said
 
 
 def test_the_rows_say_what_is_known_of_each_image(explored: Exploration) -> None:

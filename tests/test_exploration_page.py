@@ -79,6 +79,32 @@ def test_images_are_named_only_where_they_must_not_be_passed_on(
     assert seen.complaints == []
 
 
+def test_no_half_of_a_screen_is_empty_and_a_phone_shows_each_column(
+    seen: Seen, tmp_path: Path, folder: Path
+) -> None:
+    for path in folder.glob("*_*.jpg"):  # of one size: three plots
+        if path.name != HOSTILE:
+            Image.new("RGB", (20, 20), (path.stat().st_size % 256, 1, 2)).save(path, format="PNG")
+    explore(folder, report_dir=tmp_path / "report", workers=1)
+    seen.page.goto((tmp_path / "report" / "exploration.html").as_uri())
+    figures = seen.page.locator(".figures")
+    assert figures.locator("figure").count() == 3
+    assert all(figures.locator("figcaption").all_inner_texts())
+    assert figures.locator("figcaption").count() == 3
+    last, beside = figures.locator("figure").last.bounding_box(), figures.locator(".scroll")
+    table = beside.bounding_box()
+    assert last is not None
+    assert table is not None
+    assert last["y"] <= table["y"] < last["y"] + last["height"]
+    assert table["x"] >= last["x"] + last["width"]
+    assert "Age and gender" in beside.inner_text()
+    seen.page.set_viewport_size({"width": 390, "height": 844})
+    for name in ("Age and gender", "Race and gender", "Age and race"):
+        found = seen.page.get_by_role("region", name=name)
+        assert "Share (%)" in found.inner_text()
+        assert found.evaluate("e => e.scrollWidth <= e.clientWidth"), name
+
+
 def test_races_of_a_table_are_words(
     seen: Seen, tmp_path: Path, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

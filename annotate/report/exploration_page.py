@@ -16,6 +16,7 @@ from annotate.report.exploration_plots import NAMES, exploration_plots, sample_s
 from annotate.report.folder import json_text, write_files
 from annotate.report.pages import count, percent, render_page
 from annotate.report.thumbnails import thumbnails as make_thumbnails
+from annotate.report.wording import some
 
 if TYPE_CHECKING:
     from annotate.exploration import Exploration
@@ -65,6 +66,8 @@ def write_report(
         large=_large(samples),
         samples=_sheet(samples, pictures),
         tables=list(_tables(explored)),
+        identical=text.identical(explored),
+        some=some,
         conflicts=_conflicts(explored, thumbnails=thumbnails),
         faults=list(_faults(explored)),
         files=list(files),
@@ -117,7 +120,7 @@ def _tables(explored: Exploration) -> Iterator[dict[str, Any]]:
 
 
 def _heads(head: str, crossing: Crossing) -> list[str]:
-    return [head, *map(text.named, crossing.columns), "All", "Share, %"]
+    return [head, "All", "Share (%)", *map(text.named, crossing.columns)]
 
 
 def _cells(crossing: Crossing) -> list[list[str]]:
@@ -125,7 +128,7 @@ def _cells(crossing: Crossing) -> list[list[str]]:
     rows = []
     for name, counts in zip(crossing.rows, crossing.n.tolist(), strict=True):
         whole = sum(counts)
-        rows.append([text.named(name), *map(count, (*counts, whole)), percent(whole / total)])
+        rows.append([text.named(name), count(whole), percent(whole / total), *map(count, counts)])
     return rows
 
 
@@ -152,7 +155,7 @@ def _said(group: list[dict[str, Any]]) -> Iterator[str]:
     for row in group[:FILES_SHOWN]:
         yield shown(row["path"], 120, quote=False)
     if len(group) > FILES_SHOWN:
-        yield f"and {len(group) - FILES_SHOWN:,} more files"
+        yield f"and {some(len(group) - FILES_SHOWN, 'more file')}"
 
 
 def _faults(explored: Exploration) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from PIL import Image
 from annotate.label_counts import NONE, Crossing
 from annotate.metrics import Integers
 from annotate.report.exploration_text import named
+from annotate.report.pages import percent
 from annotate.report.pictures import UNKNOWN_COLOUR
 from annotate.report.plots import (
     FEMALE,
@@ -19,11 +20,12 @@ from annotate.report.plots import (
     MALE,
     MILD,
     Plot,
-    count_axis,
+    count_ticks,
     figure,
     look,
     png,
 )
+from annotate.report.wording import some
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,16 +74,18 @@ def _ages(by_year: Crossing) -> Plot:
     _stacked(axes, years, by_year)
     axes.set(xlabel="labelled age, years", xlim=(-1, max(years.max(), 10) + 1))
     axes.grid(visible=False, axis="x")
-    count_axis(axes, "images")
+    axes.set_ylabel("images")
+    count_ticks(axes.yaxis)
     axes.set_title("Ages")
     totals = by_year.n.sum(axis=1)
     most = int(years[totals.argmax()])
     return Plot(
         "ages",
         png(made),
-        f"Histogram of the labelled ages by gender; {totals.max():,} images, the most, at {most}"
-        " years",
-        f"Each bar is a year. Most images, {totals.max():,}, are labelled {most}.",
+        f"Histogram of the labelled ages by gender; {some(int(totals.max()), 'image')}, the most,"
+        f" at {some(most, 'year')}",
+        f"Each bar is a year. The longest one, of {some(int(totals.max()), 'image')}, is that of"
+        f" {most}.",
     )
 
 
@@ -116,7 +120,19 @@ def _races(race_by_gender: Crossing) -> Plot:
     _legend(axes)
     axes.set_title("Race and gender")
     told = "; ".join(f"{name}: {n:,}" for name, n in zip(names, before.tolist(), strict=True))
-    return Plot("races", png(made), f"Images by race and gender. {told}.", "")
+    return Plot(
+        "races",
+        png(made),
+        f"Images by race and gender. {told}.",
+        f"Each bar is a race. {_longest(names, before)}",
+    )
+
+
+def _longest(names: Sequence[str], n: Integers) -> str:
+    """Which bar is the longest, and how much of the images it is."""
+    most = int(n.argmax())
+    share = percent(int(n[most]) / max(1, int(n.sum())), 0)
+    return f"The longest one, {names[most]}, is {share} % of {some(int(n.sum()), 'image')}."
 
 
 def _drawable(label: str, chars: int) -> str:
@@ -138,7 +154,8 @@ def _genders(genders: Mapping[str, int]) -> Plot:
     _count_along(axes)
     axes.set_title("Gender")
     told = "; ".join(f"{name}: {n:,}" for name, n in genders.items())
-    return Plot("genders", png(made), f"Images by gender. {told}.", "")
+    caption = f"Each bar is a gender. {_longest(names, np.array(list(genders.values())))}"
+    return Plot("genders", png(made), f"Images by gender. {told}.", caption)
 
 
 def _ages_and_races(band_by_race: Crossing) -> Plot:
@@ -185,7 +202,7 @@ def _sizes(sizes: Sequence[tuple[int, int, int]]) -> Plot:
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         _count_along(axes)
-        caption = ""
+        caption = f"Each bar is a size. {_longest(names, np.array([n for *_, n in sizes]))}"
     told = "; ".join(f"{w:,} x {h:,}: {n:,}" for w, h, n in sizes[:MOST_SIZES])
     return Plot(
         "sizes", png(made), f"Images by size in pixels, the commonest first. {told}.", caption
@@ -209,11 +226,8 @@ def _scattered(axes: Axes, sizes: Sequence[tuple[int, int, int]]) -> None:
 
 def _count_along(axes: Axes) -> None:
     """Name the x axis and have it say whole numbers."""
-    from matplotlib.ticker import MaxNLocator
-
     axes.set_xlabel("images")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    count_ticks(axes.xaxis)
 
 
 def sample_sheet(pictures: Sequence[bytes | None], titles: Sequence[str]) -> Plot:

@@ -154,10 +154,16 @@ def _duplicates(explored: Exploration) -> Iterator[str]:
     same = explored.duplicates
     if same.groups:
         yield (
-            f"{same.groups:,} groups of byte-identical files ({same.files:,} files); they disagree"
-            f" about age in {same.age_conflicts:,}, gender in {same.gender_conflicts:,}"
-            f" and race in {same.race_conflicts:,}"
+            f"{identical(explored)}; they disagree about age in {same.age_conflicts:,}, gender in"
+            f" {same.gender_conflicts:,} and race in {same.race_conflicts:,}"
         )
+
+
+def identical(explored: Exploration) -> str:
+    """How many byte-identical files there are, and of how many contents."""
+    same = explored.duplicates
+    groups = some(same.groups, "group")
+    return f"{groups} of byte-identical files ({some(same.files, 'file')})"
 
 
 def _faults(explored: Exploration) -> Iterator[str]:
