@@ -10,9 +10,6 @@ from typing import Any
 from annotate.metrics import Metric
 from annotate.slices import DIMENSIONS, FEW, Slice
 
-MANY = 100
-"""Faces from which on a slice's figure says more of the slice than of chance."""
-
 Read = Callable[[Slice], Metric]
 """The figure of a slice."""
 
@@ -62,16 +59,16 @@ class Gap:
         }
 
 
-def largest_gaps(slices: Mapping[str, Iterable[Slice]]) -> tuple[Gap, ...]:
+def largest_gaps(slices: Mapping[str, Iterable[Slice]], *, least_n: int = FEW) -> tuple[Gap, ...]:
     """The largest gap of each figure, for each dimension and each crossing of two dimensions.
 
     slices: by name, as `all_slices` gives them. Slices take part in which the figure rests on
-    MANY faces or more; where there are not two of them, on FEW or more; where there are not two
-    of those either, there is no gap.
+    least_n faces or more, the same number for all dimensions: only so is the largest of the gaps
+    the largest. There is none where fewer than two slices take part.
     """
     names = [*DIMENSIONS, *("_x_".join(pair) for pair in combinations(DIMENSIONS, 2))]
     gaps = (
-        _largest_gap(name, list(slices.get(name, ())), figure, read, sign)
+        _largest_gap(name, list(slices.get(name, ())), figure, read, sign, least_n)
         for name in names
         for figure, read, sign in _FIGURES
     )
@@ -79,22 +76,21 @@ def largest_gaps(slices: Mapping[str, Iterable[Slice]]) -> tuple[Gap, ...]:
 
 
 def _largest_gap(
-    dimension: str, parts: list[Slice], figure: str, read: Read, sign: int
+    dimension: str, parts: list[Slice], figure: str, read: Read, sign: int, least_n: int
 ) -> Gap | None:
-    for least_n in (MANY, FEW):
-        ranked = sorted(
-            (sign * metric.value, index)
-            for index, metric in enumerate(map(read, parts))
-            if metric.value is not None and metric.n >= least_n
-        )
-        if len(ranked) > 1:
-            (low, best), (high, worst) = ranked[0], ranked[-1]
-            return Gap(
-                dimension=dimension,
-                figure=figure,
-                worst=Side(parts[worst].where, read(parts[worst])),
-                best=Side(parts[best].where, read(parts[best])),
-                gap=high - low,
-                least_n=least_n,
-            )
-    return None
+    ranked = sorted(
+        (sign * metric.value, index)
+        for index, metric in enumerate(map(read, parts))
+        if metric.value is not None and metric.n >= least_n
+    )
+    if len(ranked) < 2:
+        return None
+    (low, best), (high, worst) = ranked[0], ranked[-1]
+    return Gap(
+        dimension=dimension,
+        figure=figure,
+        worst=Side(parts[worst].where, read(parts[worst])),
+        best=Side(parts[best].where, read(parts[best])),
+        gap=high - low,
+        least_n=least_n,
+    )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from annotate.gaps import MANY, largest_gaps
+from annotate.gaps import largest_gaps
 from annotate.metrics import AgeMetrics, GenderMetrics, Metric
 from annotate.slices import FEW, Pairs, Slice, all_slices
+from training.scoring import card_gaps
 
 ANY = Metric(0.0, None, None, 1000)
 
@@ -34,21 +37,42 @@ def test_the_worst_and_the_best_of_each_figure() -> None:
         "worst": {"where": {"race": "B"}, "value": 7.25, "low": None, "high": None, "n": 400},
         "best": {"where": {"race": "C"}, "value": 4.0, "low": None, "high": None, "n": 100},
         "gap": 3.25,
-        "least_n": MANY,
+        "least_n": FEW,
     }
     assert (gender["figure"], gender["gap"]) == ("gender_accuracy", 0.05)
     assert [gender[side]["where"]["race"] for side in ("worst", "best")] == ["A", "B"]
 
 
-def test_smaller_slices_take_part_only_where_large_ones_are_missing() -> None:
-    two = [(MANY, 5.0, 0.9), (MANY, 6.0, 0.9)]
-    far = (MANY - 1, 50.0, 0.1)
-    assert largest_gaps(races(*two, far))[0].gap == pytest.approx(1.0)
-    gap = largest_gaps(races(two[0], far))[0]
-    assert (gap.gap, gap.least_n) == (pytest.approx(45.0), FEW)
+def test_every_dimension_has_the_same_least_number_of_faces() -> None:
+    """Large slices of one dimension do not keep smaller ones of it out of the comparison."""
+    small, large = (FEW, 50.0, 0.1), (1000, 6.0, 0.9)
+    bands = tuple(part(*each, age_band=str(i)) for i, each in enumerate((large, large, small)))
+    slices = {"age_band": bands} | races((FEW, 5.0, 0.9), (FEW, 7.0, 0.9))
+    found = {(gap.dimension, gap.figure): gap for gap in largest_gaps(slices)}
+    assert found["age_band", "age_mae"].gap == pytest.approx(44.0)
+    assert found["race", "age_mae"].gap == pytest.approx(2.0)
+    assert {gap.least_n for gap in found.values()} == {FEW}
+
+
+def test_a_card_compares_slices_of_a_hundred_faces_or_more_if_it_can() -> None:
+    def gaps(*figures: tuple[int, float | None, float | None]) -> list[tuple[float, int]]:
+        report: Any = SimpleNamespace(scores=SimpleNamespace(slices=races(*figures)))
+        return [(gap["gap"], gap["least_n"]) for gap in card_gaps(report)]
+
+    large = [(100, 5.0, None), (100, 6.5, None)]
+    assert gaps(*large, (99, 50.0, None)) == [(1.5, 100)]
+    assert gaps(large[0], (99, 50.0, None)) == [(45.0, FEW)]
+    assert gaps(large[0]) == []
+
+
+def test_slices_below_the_least_number_take_no_part() -> None:
     assert largest_gaps(races((FEW, 5.0, 0.9), (FEW - 1, 50.0, 0.1))) == ()
-    assert largest_gaps(races(two[0])) == ()
+    assert largest_gaps(races((FEW, 5.0, 0.9))) == ()
     assert largest_gaps({}) == ()
+    three = races((100, 5.0, 0.9), (100, 6.0, 0.9), (99, 50.0, 0.1))
+    gap = largest_gaps(three, least_n=100)[0]
+    assert (gap.gap, gap.least_n) == (pytest.approx(1.0), 100)
+    assert largest_gaps(three, least_n=101) == ()
 
 
 def test_what_counts_is_how_many_faces_the_figure_rests_on() -> None:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from annotate.errors import AnnotateError
+from annotate.gaps import largest_gaps
 from annotate.labels import read_label_table, utkface_files
 from annotate.metrics import age_metrics, gender_metrics
 from annotate.model import model_folder, read_info
+from annotate.slices import FEW
 from training.data import load_parts
 from training.presets import PRESETS
 
@@ -29,6 +31,10 @@ CARD_SLICES = ("age_band", "gender", "race", "gender_x_race")
 
 CARD_EXTRAS = ("predicted_age_bands", "minor", "largest_gaps")
 """More of metrics.json that model.json keeps, where a model gives an age distribution."""
+
+MANY = 100
+"""Faces from which on a slice's figure says more of the slice than of chance. A card is about
+thousands of faces, and its gaps are between slices of so many."""
 
 
 def evaluate_part(
@@ -85,7 +91,7 @@ def part_figures(model: Path, data: Path, part: str) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as folder:
         report = evaluate_part(model, data, part, report_dir=Path(folder))
-        found = report.to_dict()
+        found = report.to_dict() | {"largest_gaps": card_gaps(report)}
         protocol = protocol_figures(report)
     return {
         "command": f"python -m training evaluate --model MODEL --data $UTKFACE --part {part}"
@@ -97,6 +103,15 @@ def part_figures(model: Path, data: Path, part: str) -> dict[str, Any]:
         "slices": {name: found["slices"].get(name, []) for name in CARD_SLICES},
         **{name: found[name] for name in CARD_EXTRAS if found.get(name)},
     }
+
+
+def card_gaps(report: EvaluationReport) -> list[dict[str, Any]]:
+    """The largest gaps, as metrics.json has them, between slices of MANY faces or more; of FEW or
+    more in a part so small that no two slices have MANY.
+    """
+    slices = report.scores.slices
+    found = largest_gaps(slices, least_n=MANY) or largest_gaps(slices, least_n=FEW)
+    return [gap.to_dict() for gap in found]
 
 
 def photograph_names(photographs: Path, labels: Path) -> list[str]:
