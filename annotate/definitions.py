@@ -4,7 +4,10 @@ from __future__ import annotations
 
 DEFINITIONS = {
     "interval": "95 % percentile bootstrap over faces; resamples in which a figure is not"
-    " defined are left out; null below two faces or without resamples",
+    " defined are left out; null below two faces or without resamples. Where a share (age.cs5,"
+    " age.interval_coverage, gender.accuracy, minor.share_minor) is 0 or 1, every resample says the"
+    " same: Wilson's interval stands there instead, and for gender.balanced_accuracy, gender.auc"
+    " and minor.auc null",
     "age.mae": "mean of |prediction - label|, years",
     "age.median_error": "median of |prediction - label|, years",
     "age.rmse": "square root of age.mse, years",
@@ -31,9 +34,9 @@ DEFINITIONS = {
     "minor.brier": "Brier score: mean of (minor_probability - 1 for minors, 0 for adults) squared",
     "minor.share_minor": "share of faces labelled below 18",
     "largest_gaps": "for each dimension and each crossing of two, the slices with the worst and the"
-    " best age.mae and gender.accuracy. Of slices in which the figure rests on 100 faces or more;"
-    " where fewer than two do, on 30 or more; least_n says which. The largest of many gaps is"
-    " partly chance: see the intervals",
+    " best age.mae and gender.accuracy, of all slices in which the figure rests on least_n faces or"
+    " more, which is few_below everywhere. The largest of many gaps is partly chance: see the"
+    " intervals",
     "faces": "of whole photographs: what was found in the inputs with an age or a gender label;"
     " null for crops",
     "faces.searched": "labelled inputs that were searched for faces",
@@ -69,8 +72,8 @@ DEFINITIONS = {
     " for minor_probability",
     "thresholds.passing_by_label": "the share that passes by labelled age, in the bins of"
     " curves.age.error_by_label",
-    "mistakes.largest_errors": "the 48 largest errors of age; the 24 wrong genders of which the"
-    " model is surest, but for likely label errors",
+    "mistakes.largest_errors": "the 48 largest errors of age, and the 24 wrong genders of which"
+    " the model is surest; both without likely label errors, which are listed apart",
     "mistakes.likely_label_errors": "faces of which the model is certain and the label far away,"
     " the likeliest first, 1,000 at most. Age: label and estimate differ by at least 10 years and"
     " by more than 3 age_sd (an age_sd below 1 year counts as 1), and age_sd is at most 10 years."

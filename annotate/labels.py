@@ -70,8 +70,9 @@ class Fault:
     "duplicate_row" (a path twice in a table; neither is scored), "unlabelled" (a file of which
     the table says nothing; not scored), "label_conflict" (byte-identical files with different
     labels; scored), "no_prediction" (a file that given predictions lack; not scored),
-    "other_content" (a prediction that was made from other bytes at the same path; scored) or
-    "no_face" (a labelled photograph in which no face was found; not scored).
+    "other_content" (a prediction that was made from other bytes at the same path; scored),
+    "no_face" (a labelled photograph in which no face was found; not scored), or a status of
+    records.Status that is a failure (a file that could not be read; not scored).
     """
 
     kind: str

@@ -102,6 +102,13 @@ class MinorMetrics:
         return {"n": self.n} | {name: getattr(self, name).to_dict() for name in names}
 
 
+SHARES = frozenset({"cs5", "interval_coverage", "accuracy", "share_minor"})
+"""Figures that are plain shares of their n faces."""
+
+_NO_SHARES = frozenset({"balanced_accuracy", "auc"})
+"""Figures from 0 to 1 that are none."""
+
+
 def share(count: int, n: int) -> Metric:
     """`count` of n as a share, 0 to 1, with its 95 % Wilson score interval.
 
@@ -113,6 +120,19 @@ def share(count: int, n: int) -> Metric:
     middle = (count + z**2 / 2) / (n + z**2)
     half = z * math.sqrt(count * (n - count) / n + z**2 / 4) / (n + z**2)
     return Metric(count / n, max(0.0, middle - half), min(1.0, middle + half), n)
+
+
+def at_the_edge(name: str, found: Metric) -> Metric:
+    """A figure whose interval is as wide as it should be where all faces count, or none does.
+
+    Every resample says the same then, and the bootstrap's interval is the figure itself: "100 to
+    100 %" of 20 faces. Shares get Wilson's interval instead, other figures from 0 to 1 have none.
+    """
+    if found.low is None or found.low != found.high or found.value not in (0.0, 1.0):
+        return found
+    if name in SHARES:
+        return share(round(found.value * found.n), found.n)
+    return replace(found, low=None, high=None) if name in _NO_SHARES else found
 
 
 def age_metrics(
@@ -137,7 +157,12 @@ def age_metrics(
     figures = with_intervals(statistic, int(known.sum()), 7, resamples, seed)
     bounded = known & np.isfinite(p10) & np.isfinite(p90)
     figures[-1] = replace(figures[-1], n=int(bounded.sum()))
-    return AgeMetrics(*figures)
+    return AgeMetrics(*_named(AgeMetrics, figures))
+
+
+def _named(kind: type[Any], figures: list[Metric]) -> Iterator[Metric]:
+    """The figures of one of the classes above, in the order of its fields, each at_the_edge."""
+    return map(at_the_edge, (field.name for field in fields(kind) if field.name != "n"), figures)
 
 
 def age_statistic(
@@ -212,7 +237,8 @@ def gender_metrics(
     known = np.isfinite(female_label) & np.isfinite(female) & np.isfinite(female_probability)
     label, guess = female_label[known] == 1, female[known] == 1
     statistic, _ = gender_statistic(label, guess, female_probability[known])
-    return GenderMetrics(*with_intervals(statistic, len(label), 4, resamples, seed))
+    figures = with_intervals(statistic, len(label), 4, resamples, seed)
+    return GenderMetrics(*_named(GenderMetrics, figures))
 
 
 def gender_statistic(label: Flags, guess: Flags, probability: Floats) -> tuple[Statistic, Integers]:
@@ -270,7 +296,8 @@ def minor_metrics(
         calibration = _calibration_error(excess, bins, counts)
         return np.column_stack((auc, calibration, squares / n, minors / n))
 
-    return MinorMetrics(n, *with_intervals(statistic, n, 4, resamples, seed))
+    figures = with_intervals(statistic, n, 4, resamples, seed)
+    return MinorMetrics(n, *_named(MinorMetrics, figures))
 
 
 def _calibration_bins(probability: Floats) -> Integers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from annotate.metrics import (
     Metric,
     Statistic,
     age_statistic,
+    at_the_edge,
     gender_statistic,
     with_intervals,
 )
@@ -51,6 +52,12 @@ class Difference:
         """Whether the interval of the difference leaves out 0."""
         low, high = self.difference.low, self.difference.high
         return low is not None and high is not None and (low > 0 or high < 0)
+
+    @property
+    def is_none_seen(self) -> bool:
+        """Whether the two are alike in every resample: an interval from 0 to 0 is no interval."""
+        found = self.difference
+        return found.value == found.low == found.high == 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as compared.json holds them."""
@@ -136,7 +143,11 @@ def paired_slice(
         gender = gender & np.isfinite(pairs.female) & np.isfinite(pairs.female_probability)
     ages = [_of_ages(pairs.take(age)) for pairs in (this, other)]
     genders = [_of_genders(pairs.take(gender)) for pairs in (this, other)]
-    of_age = _paired(ages, AGE_FIGURES, int(age.sum()), resamples, [*stream, 0])
+    bounded = tuple(
+        int((age & np.isfinite(pairs.age_p10) & np.isfinite(pairs.age_p90)).sum())
+        for pairs in (this, other)
+    )
+    of_age = _paired(ages, AGE_FIGURES, int(age.sum()), resamples, [*stream, 0], bounded)
     of_gender = _paired(genders, GENDER_FIGURES, int(gender.sum()), resamples, [*stream, 1])
     return PairedSlice(where, len(this), of_age, of_gender)
 
@@ -154,9 +165,17 @@ def _of_genders(pairs: Pairs) -> Ordered:
 
 
 def _paired(
-    both: list[Ordered], names: tuple[str, ...], n: int, resamples: int, seed: list[int]
+    both: list[Ordered],
+    names: tuple[str, ...],
+    n: int,
+    resamples: int,
+    seed: list[int],
+    bounded: tuple[int, ...] = (),
 ) -> dict[str, Difference]:
-    """Figures of two models and their differences, over n faces that both have."""
+    """Figures of two models and their differences, over n faces that both have.
+
+    bounded: of them, those for which each has an interval of the age, where names are of ages.
+    """
     (this, order_this), (other, order_other) = both
 
     def statistic(counts: Counts) -> Floats:
@@ -166,7 +185,14 @@ def _paired(
 
     k = len(names)
     found = with_intervals(statistic, n, 3 * k, resamples, seed)
-    return {name: Difference(*found[place::k]) for place, name in enumerate(names)}
+    differences = {}
+    for place, name in enumerate(names):
+        sides = found[place : 2 * k : k]
+        if name == "interval_coverage":
+            sides = [replace(side, n=m) for side, m in zip(sides, bounded, strict=True)]
+        mine, others = (at_the_edge(name, side) for side in sides)
+        differences[name] = Difference(mine, others, found[place + 2 * k])
+    return differences
 
 
 def ages_nearer(this: Pairs, other: Pairs) -> Wins:

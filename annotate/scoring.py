@@ -48,6 +48,9 @@ NO_LABEL = "no_label"
 OTHER_FACE = "other_face"  # the label is of a review, and of another face or of other bytes
 NO_PREDICTION = "no_prediction"
 _NOT_SCORED = ("malformed_name", "invalid_value", "duplicate_row", "unlabelled")
+_ALONE = ("malformed_name", "unlabelled")
+"""Faults of which each keeps an input from being scored, whatever else is wrong with it."""
+
 HASH_DIGITS = 16
 """Hexadecimal digits of a SHA-256 by which a model lists the images of its training."""
 
@@ -76,8 +79,11 @@ class Scores:
 
     table: all rows, with REPORT_FIELDS; labels are in the row of each input that stands for it.
     by_status: inputs by status. labelled: scored inputs by "age", "gender" and "race" label.
-    not_scored: inputs by reason; with `scored` it sums to `inputs`. faults: "no_face" and
-    "label_conflict". faces: None for crops. pairs: labels and predictions of the scored inputs.
+    not_scored: inputs by reason; with `scored` it sums to `inputs`. elsewhere: of the faults of a
+    kind, how many are of inputs that not_scored counts under another reason, by that reason: each
+    input counts once, and a file with a malformed name may also be broken. faults: "no_face",
+    "label_conflict", and the failed inputs, each of the kind that its status names. faces: None
+    for crops. pairs: labels and predictions of the scored inputs.
     minor: None where no probability to be a minor can be scored. not_trained_on: figures of the
     images that are new to the model, where only some are. thresholds: None without age labels.
     """
@@ -88,6 +94,7 @@ class Scores:
     scored: int
     labelled: Mapping[str, int]
     not_scored: Mapping[str, int]
+    elsewhere: Mapping[str, Mapping[str, int]]
     faces: FaceCounts | None
     faults: tuple[Fault, ...]
     duplicates: DuplicateContent
@@ -132,6 +139,7 @@ def score(
     training, trained_on = _training_overlap(inputs.sha256, parts or {}, scored)
     new = scored & ~trained_on
     written = _with_report_fields(table, inputs, scored, labels.source)
+    reasons = _reasons(inputs, labels, scored)
     not_trained_on = None
     if 0 < new.sum() < scored.sum():
         where = {"trained_on": "no"}
@@ -146,9 +154,10 @@ def score(
             "gender": int(has_gender.sum()),
             "race": int((chosen.race != "").sum()),
         },
-        not_scored=_not_scored(inputs, labels, scored),
+        not_scored=dict(Counter(reason for _, reason in reasons)),
+        elsewhere=_elsewhere(labels, dict(reasons)),
         faces=_face_counts(table, inputs),
-        faults=(*_without_face(table, inputs), *conflicts),
+        faults=(*_failed(table, inputs), *_without_face(table, inputs), *conflicts),
         duplicates=duplicates,
         training=training,
         overall=score_slice(chosen, {}, resamples=resamples, seed=seed),
@@ -245,21 +254,38 @@ def _pairs(table: pa.Table, inputs: _Inputs) -> Pairs:
     )
 
 
-def _not_scored(inputs: _Inputs, labels: LabelSet, scored: Flags) -> dict[str, int]:
-    """Inputs that are not scored, by the reason why."""
+def _reasons(inputs: _Inputs, labels: LabelSet, scored: Flags) -> list[tuple[str, str]]:
+    """The path of each input that is not scored, and why it is not."""
     by_path = {f.path: f.kind for f in reversed(labels.faults) if f.kind in _NOT_SCORED}
-    reasons: Counter[str] = Counter()
+    reasons = []
     for index in np.flatnonzero(~scored):
-        status, label = inputs.statuses[index], inputs.labels[index]
+        name, status, label = inputs.names[index], inputs.statuses[index], inputs.labels[index]
         if status != Status.OK:
-            reasons[status] += 1
+            reason: str = status
         elif label.age is None and label.gender is None:
-            name = inputs.names[index]
             is_of_other = labels.labels.get(name, _NO_LABEL) != label
-            reasons[OTHER_FACE if is_of_other else by_path.get(name, NO_LABEL)] += 1
+            reason = OTHER_FACE if is_of_other else by_path.get(name, NO_LABEL)
         else:
-            reasons[NO_PREDICTION] += 1
-    return dict(reasons)
+            reason = NO_PREDICTION
+        reasons.append((name, reason))
+    return reasons
+
+
+def _elsewhere(labels: LabelSet, reasons: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    """Of faults of _ALONE, those of inputs that count under another reason, by that reason.
+
+    An input without a row is one that given predictions lack.
+    """
+    counts = Counter(
+        (fault.kind, reasons.get(fault.path, NO_PREDICTION))
+        for fault in labels.faults
+        if fault.kind in _ALONE
+    )
+    found: dict[str, dict[str, int]] = {}
+    for (kind, reason), n in sorted(counts.items()):
+        if reason != kind:
+            found.setdefault(kind, {})[reason] = n
+    return found
 
 
 def _face_counts(table: pa.Table, inputs: _Inputs) -> FaceCounts | None:
@@ -274,6 +300,17 @@ def _face_counts(table: pa.Table, inputs: _Inputs) -> FaceCounts | None:
         several=int((inputs.faces[found] > 1).sum()),
         passed_over=int((inputs.faces[found] - 1).sum()),
     )
+
+
+def _failed(table: pa.Table, inputs: _Inputs) -> list[Fault]:
+    """A fault for each input that could not be read, of the kind that its status names."""
+    failed = [i for i, status in enumerate(inputs.statuses) if Status(status).is_failure]
+    rows = pa.array(inputs.rows[failed], pa.int64())
+    errors = table.column("error").take(rows).to_pylist()
+    return [
+        Fault(str(inputs.statuses[index]), inputs.names[index], error or "no error was noted")
+        for index, error in zip(failed, errors, strict=True)
+    ]
 
 
 def _without_face(table: pa.Table, inputs: _Inputs) -> list[Fault]:

@@ -154,6 +154,52 @@ def test_intervals_equal_a_plain_bootstrap() -> None:
         assert metric.high == pytest.approx(high, abs=0.12 * (high - low)), name
 
 
+@pytest.mark.parametrize("n", [2, 14, 500])
+def test_a_share_of_all_or_none_has_the_interval_of_wilson(n: int) -> None:
+    """The bootstrap would say 1 to 1. Against SciPy's."""
+    label, pairs = np.zeros(n), np.ones(n)
+    wilson = binomtest(n, n).proportion_ci(method="wilson")
+    right = gender_metrics(pairs, pairs, pairs * 0.9).accuracy
+    wrong = gender_metrics(pairs, label, pairs * 0.1).accuracy
+    inside = age_metrics(label, pairs, label, pairs).interval_coverage
+    near = age_metrics(label, pairs * 5).cs5
+    adults = minor_of(label, pairs * 0.1).share_minor
+    for metric in (right, inside, near):
+        assert (metric.value, metric.n) == (1.0, n)
+        assert (metric.low, metric.high) == pytest.approx((wilson.low, wilson.high))
+    for metric in (wrong, adults):
+        assert metric.value == 0.0
+        assert (metric.low, metric.high) == pytest.approx((1 - wilson.high, 1 - wilson.low))
+
+
+def test_coverage_of_all_is_of_the_faces_that_have_an_interval() -> None:
+    nan = float("nan")
+    found = age_metrics(floats(*[30] * 8), floats(*[31] * 8), floats(*[29] * 3, *[nan] * 5),
+                        floats(*[35] * 8)).interval_coverage  # fmt: skip
+    wilson = binomtest(3, 3).proportion_ci(method="wilson")
+    assert (found.value, found.n, found.low) == (1.0, 3, pytest.approx(wilson.low))
+
+
+def test_what_is_no_share_has_no_interval_where_all_are_right() -> None:
+    label = floats(1, 1, 0, 0)
+    found = gender_metrics(label, label, floats(0.9, 0.8, 0.2, 0.1))
+    for metric in (found.balanced_accuracy, found.auc):
+        assert (metric.value, metric.low, metric.high, metric.n) == (1.0, None, None, 4)
+
+
+def test_without_resamples_there_is_no_interval_of_any_kind() -> None:
+    found = gender_metrics(floats(1, 1), floats(1, 1), floats(0.9, 0.8), resamples=0)
+    assert (found.accuracy.value, found.accuracy.low) == (1.0, None)
+
+
+def test_one_wrong_face_leaves_the_bootstrap() -> None:
+    label = np.ones(50)
+    guess = np.where(np.arange(50) == 0, 0.0, 1.0)
+    found = gender_metrics(label, guess, label * 0.9).accuracy
+    # Of 50 draws of a face that is wrong with 1 in 50: none 36 %, more than 3 under 2 %.
+    assert (found.value, found.low, found.high) == pytest.approx((0.98, 0.94, 1.0))
+
+
 def test_about_95_percent_of_intervals_hold_the_true_mean() -> None:
     rng = np.random.default_rng(5)
     hits = 0
