@@ -110,10 +110,31 @@ def test_a_broken_image_is_counted_and_listed(folder: Path, fake_model: Model) -
     (folder / "10_0_0_9.jpg").write_bytes(b"no image")
     report = evaluate(folder, model=fake_model, workers=1)
     assert dict(report.not_scored) == {"decode_error": 1}
+    assert report.to_dict()["faults"]["list"] == [
+        {
+            "kind": "decode_error",
+            "path": "10_0_0_9.jpg",
+            "detail": "not an image of a format that annotate reads",
+        }
+    ]
     assert report.to_dict()["inputs"]["by_status"] == {"decode_error": 1, "ok": 4}
     assert value(report, "age", "mae") == pytest.approx(MAE, abs=1e-4)
     assert report.exit_code == 3
-    assert "1 input failed: decode_error" in report.render()
+    lines = report.render().splitlines()
+    assert "  10_0_0_9.jpg: not an image of a format that annotate reads" in lines
+    assert "decode_error 1 (not scored)" in lines
+
+
+def test_a_broken_image_with_a_malformed_name_counts_once_and_both_are_said(
+    folder: Path, fake_model: Model
+) -> None:
+    (folder / "nameless.jpg").write_bytes(b"no image")
+    report = evaluate(folder, model=fake_model, workers=1)
+    assert dict(report.not_scored) == {"malformed_name": 1, "decode_error": 1}
+    assert report.fault_counts["malformed_name"] == 2
+    text = report.render()
+    assert "malformed_name 2 (not scored; 1 of them counted as decode error)" in text
+    assert "decode_error 1 (not scored)" in text
 
 
 def test_a_clean_folder_ends_with_zero(folder: Path, fake_model: Model) -> None:

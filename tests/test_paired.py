@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import binomtest
 
 from annotate import AnnotateError, Model, evaluate
 from annotate.metrics import age_metrics, gender_metrics
@@ -132,6 +133,41 @@ def test_a_model_does_not_differ_from_itself() -> None:
         metric = difference.difference
         assert (metric.value, metric.low, metric.high) == (0.0, 0.0, 0.0)
         assert not difference.is_clear
+
+
+def test_all_right_on_both_sides_is_an_interval_for_each_and_none_for_the_difference() -> None:
+    this, other = (pairs.take(np.arange(20)) for pairs in made_pairs())
+    for pairs in (this, other):
+        pairs.female[:] = pairs.female_label
+        pairs.age_p10[:5] = np.nan
+        pairs.age_p90[5:] = 200
+        pairs.age_p10[5:] = 0
+    found = paired_slice(this, other, {}, resamples=50)
+    right, inside = found.gender["accuracy"], found.age["interval_coverage"]
+    for difference, n in ((right, 20), (inside, 15)):
+        wilson = binomtest(n, n).proportion_ci(method="wilson")
+        for side in (difference.this, difference.other):
+            assert (side.n, side.value) == (n, 1.0)
+            assert (side.low, side.high) == pytest.approx((wilson.low, wilson.high))
+        assert difference.is_none_seen
+        assert not difference.is_clear
+    assert not found.age["mae"].is_none_seen
+
+
+def test_an_interval_from_0_to_0_is_said_in_words(folder: Path, tmp_path: Path) -> None:
+    report(folder, tmp_path / "worse", BETTER)
+    found = report(folder, tmp_path / "better", BETTER, compare=tmp_path / "worse")
+    text = found.render()
+    assert "Age error, better less worse: no difference seen, 0.00 years." in text
+    assert "Gender right, better less worse: no difference seen, 0.0 percentage points." in text
+    for name in ("metrics.md", "report.html"):
+        written = (tmp_path / "better" / name).read_text("utf-8")
+        assert "no difference seen" in written
+        assert "0.0 to 0.0" not in written
+        assert "+0.0" not in written
+        assert "−0.0 " not in written
+    # The predictions have no interval of the age: neither model has a coverage to compare.
+    assert "labels inside the 80 % interval, %" not in text
 
 
 def test_a_figure_rests_on_the_faces_that_both_models_have() -> None:

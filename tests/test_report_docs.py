@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 from PIL import Image
+from scipy.stats import binomtest
 
 from annotate.cli import cli
 from annotate.mistakes import DOUBT_AGE_SD, DOUBT_PROBABILITY, DOUBT_SDS, DOUBT_YEARS
@@ -86,5 +87,8 @@ def test_the_rules_are_stated_as_they_are() -> None:
     assert f"if `age_sd` is at most {DOUBT_AGE_SD:g} years" in text
     assert f"probability of {100 * DOUBT_PROBABILITY:g} % or more" in text
     assert f"fewer than {FEW} faces" in text
+    # Wilson's interval of 20 of 20.
+    low = binomtest(20, 20).proportion_ci(method="wilson").low
+    assert f"a share has Wilson's, {100 * low:.1f} to 100 %" in text
     looks = [f"{at:g}" for at in LOOKS]
     assert f"how many look {', '.join(looks[:-1])} or {looks[-1]}" in text

@@ -12,6 +12,7 @@ import pytest
 
 from annotate import EvaluationReport
 from annotate.labels import labels_from_names
+from annotate.metrics import Metric
 from annotate.records import COLUMNS
 from annotate.scoring import score
 from tests.browsers import Seen, is_as_wide_as_its_window
@@ -55,7 +56,8 @@ def test_the_page_has_the_figures_worked_out_by_hand(seen: Seen, forty_faces: Pa
     # All estimates are 3 years too old; 39 of 40 genders are right.
     assert cells(page, "mean absolute error")[:2] == ["mean absolute error, years", "3.00"]
     assert cells(page, "bias, years")[1] == "3.00"
-    assert cells(page, "within 5 years (CS@5)")[1:] == ["100.0", "100.0 to 100.0", "40"]
+    # Wilson, 40 of 40: 40 / 43.8415 = 91.2.
+    assert cells(page, "within 5 years (CS@5)")[1:] == ["100.0", "91.2 to 100.0", "40"]
     assert cells(page, "labels inside")[1] == "100.0"
     assert cells(page, "accuracy, %")[1] == "97.5"
     assert page.locator(".tile strong").first.inner_text() == "3.00"
@@ -86,7 +88,7 @@ def test_the_links_lead_to_the_sections(seen: Seen, forty_faces: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_has_to_be_moved_sideways_but_tables(
+def test_nothing_has_to_be_moved_sideways_but_plots(
     seen: Seen, forty_faces: Path, width: int
 ) -> None:
     page = opened(seen, forty_faces, width)
@@ -95,10 +97,37 @@ def test_nothing_has_to_be_moved_sideways_but_tables(
     assert is_as_wide_as_its_window(page)
     beyond = page.eval_on_selector_all(
         "main *",
-        "found => found.filter(e => !e.closest('.scroll') &&"
+        "found => found.filter(e => !e.closest('.slides') &&"
         " e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 99))",
     )
     assert beyond == []
+    hidden = "found => found.map(e => e.scrollWidth - e.clientWidth)"
+    assert set(page.eval_on_selector_all(".scroll", hidden)) == {0}
+
+
+def test_a_phone_gets_letters_that_can_be_read(seen: Seen, forty_faces: Path) -> None:
+    page = opened(seen, forty_faces, 390)
+    # Letters of plots are 10 points high, 20 px at 144 px an inch: on the screen 12 or more.
+    shown = "found => found.map(e => e.getBoundingClientRect().width / e.naturalWidth)"
+    assert min(page.eval_on_selector_all("figure img", shown)) >= 0.6
+    assert page.locator(".slides").first.evaluate("e => e.scrollWidth > e.clientWidth")
+    assert page.locator(".hint").first.is_visible()
+    # Each row of a wide table is a block, whose numbers say what they are.
+    table = page.locator(".blocks", has_text="By labelled gender").first
+    titles = (
+        table.locator("tr", has_text="female")
+        .locator("td")
+        .evaluate_all("found => found.map(e => getComputedStyle(e, '::before').content)")
+    )
+    assert titles == [
+        *('"Faces"', '"Age error, years"', '"Age error, 95\u00a0% interval"', '"Bias, years"'),
+        *('"Within 5 years,\u00a0%"', '"Gender right,\u00a0%"'),
+        '"Gender right, 95\u00a0% interval"',
+    ]
+    assert table.get_by_role("row").count() == 3
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert not page.locator(".hint").first.is_visible()
+    assert page.locator(".slides").first.evaluate("e => e.scrollWidth == e.clientWidth")
 
 
 def test_likely_label_errors_are_shown_with_what_both_sides_say(
@@ -174,6 +203,95 @@ def test_the_findings_are_said_in_words(tmp_path: Path) -> None:
     assert said[1].startswith("The age estimate is off by 3.00 years on average (3.00 to 3.00);")
     assert any("wider than it needs to be" in sentence for sentence in said)
     assert not any("too young" in sentence for sentence in said)
+
+
+def test_the_largest_bias_is_said_of_bands_of_enough_faces(tmp_path: Path) -> None:
+    """Errors of +2 years at 30, -4 at 45; of -20 at 85, of 29 faces."""
+    rows = [guess(f"30_1_0_{i}.jpg", 32, 0.9) for i in range(30)]
+    rows += [guess(f"45_1_0_{i}.jpg", 41, 0.9) for i in range(30)]
+    rows += [guess(f"85_1_0_{i}.jpg", 65, 0.9) for i in range(29)]
+    said = list(words(scored(tmp_path, rows, bootstrap=0)))
+    assert (
+        "Of the labelled age bands with 30 faces or more, the bias is largest at 30-39 (2.00 years"
+        " too old) and 40-49 (4.00 years too young)." in said
+    )
+    assert (
+        "The largest gap in age error among groups of 30 faces or more is by age band:"
+        " 4.00 years for 40-49 (n 30), 2.00 years for 30-39 (n 30)." in said
+    )
+
+
+def test_predictions_without_an_age_distribution_leave_out_what_rests_on_one(
+    seen: Seen, tmp_path: Path
+) -> None:
+    rows = [drawn(f"{30 + i}_1_0_{i}.jpg", 33 + i, 0.9) for i in range(4)]
+    report = scored(tmp_path, rows, report_dir=tmp_path / "r")
+    page = opened(seen, tmp_path / "r" / "report.html")
+    text = page.locator("main").inner_text()
+    assert text.count("no age label can be called likely wrong") == 1
+    assert text.count("80 % interval") == 1
+    assert "±" not in text
+    assert "standard deviation" not in text
+    heads = page.locator("table", has=page.locator("caption", has_text="of the estimate"))
+    assert heads.locator("thead th").all_inner_texts() == [
+        *("Estimate", "Faces", "Age error, years", "95\u00a0% interval", "Bias, years")
+    ]
+    for written in (report.render(), (tmp_path / "r" / "metrics.md").read_text("utf-8")):
+        assert written.count("no age label can be called likely wrong") == 1
+        assert written.count("80 % interval") == 1
+
+
+def test_failed_images_are_named_and_counted_once(seen: Seen, tmp_path: Path) -> None:
+    """Two are broken, one of them has a malformed name as well; another has one alone."""
+    name = "<img src=x onerror=alert(1)>.jpg"
+    failed = {"status": "decode_error", "error": "<b>cut</b> short"}
+    rows = [guess(path, None, None, **failed) for path in (name, "30_1_0_1.jpg")]
+    rows += [guess("nameless.jpg", 30, 0.9), drawn("31_1_0_2.jpg", 33, 0.9)]
+    report = scored(tmp_path, rows, report_dir=tmp_path / "r")
+    assert dict(report.not_scored) == {"decode_error": 2, "malformed_name": 1}
+    page = opened(seen, tmp_path / "r" / "report.html")
+    assert cells(page, "not scored: decode error")[1] == "2"
+    assert cells(page, "not scored: malformed name")[1] == "1"
+    folds = page.locator("summary").all_inner_texts()
+    assert folds[0] == "2 × malformed name (not scored; 1 of them counted as decode error)"
+    assert folds[1] == "2 × decode error (not scored)"
+    page.locator("summary").nth(1).click()
+    named = page.locator("details").nth(1).locator("li").all_inner_texts()
+    assert named == [f"{path} <b>cut</b> short" for path in ("30_1_0_1.jpg", name)]
+    assert seen.complaints == []
+    assert "  30_1_0_1.jpg: <b>cut</b> short" in report.render().splitlines()
+    markdown = (tmp_path / "r" / "metrics.md").read_text("utf-8")
+    assert "- decode error: 2 (not scored)\n  - `30_1_0_1.jpg` \\<b\\>cut\\</b\\> short" in markdown
+
+
+def test_likely_label_errors_are_not_among_the_largest_errors(tmp_path: Path) -> None:
+    from annotate.report.evaluation_page import mistake_sheets
+
+    rows = [guess("30_1_0_1.jpg", 80, 0.9, age_sd=2.0), guess("30_1_0_2.jpg", 60, 0.9, age_sd=20.0)]
+    sheets = mistake_sheets(scored(tmp_path, rows, bootstrap=0))
+    assert [face.path for face in sheets["ages"].mistakes] == ["30_1_0_2.jpg"]
+    assert sheets["ages"].meaning == (
+        "1 face whose estimate is farthest from the label. Likely label errors are not among them:"
+        " they are shown below."
+    )
+    assert [face.path for face in sheets["doubted_ages"].mistakes] == ["30_1_0_1.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("value", "plain", "plus"),
+    [(-0.001, "0.00", "0.00"), (0.001, "0.00", "0.00"), (-0.37, "−0.37", "−0.37"),
+     (0.37, "0.37", "+0.37"), (None, "–", "–")],
+)  # fmt: skip
+def test_what_rounds_to_nothing_has_no_sign(value: float | None, plain: str, plus: str) -> None:
+    from annotate.report.wording import number, signed, years
+
+    assert number(value) == plain
+    assert signed(Metric(value, None, None, 9), years) == plus
+
+
+def test_one_group_of_identical_files_is_one_group(tmp_path: Path) -> None:
+    rows = [guess(f"30_1_0_{i}.jpg", 33, 0.9, data=b"same") for i in range(2)]
+    assert "\n1 group of byte-identical files (2 files); " in scored(tmp_path, rows).render()
 
 
 @pytest.mark.parametrize(

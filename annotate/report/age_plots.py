@@ -13,19 +13,19 @@ import numpy as np
 
 from annotate.curves import CS_YEARS, MOST_ERROR, AgeCurves, ErrorAt
 from annotate.metrics import Floats
-from annotate.report.pages import number, percent
 from annotate.report.plots import (
     MAIN,
     MILD,
     SOFT,
     Plot,
     band,
-    count_axis,
+    count_ticks,
     figure,
     percent_axis,
     png,
     values,
 )
+from annotate.report.wording import number, percent
 from annotate.thresholds import LOOKS, TEENS, Thresholds
 
 if TYPE_CHECKING:
@@ -164,7 +164,8 @@ def error_histogram(age: AgeCurves) -> Plot:
     axes.bar(years, counts, width=0.9, color=np.where(is_near, MAIN, MILD))
     axes.axvline(0, color=SOFT, linestyle="--", linewidth=1)
     axes.set(xlabel="estimate less label, years", xlim=(-MOST_ERROR - 1, MOST_ERROR + 1))
-    count_axis(axes, "faces")
+    axes.set_ylabel("faces")
+    count_ticks(axes.yaxis)
     axes.set_title("Errors")
     too_old = int(counts[years > 0].sum())
     share = percent(too_old / max(1, int(counts.sum())), 0)

@@ -8,16 +8,24 @@ from typing import Any
 
 from annotate.errors import shown
 from annotate.evaluation_report import EvaluationReport
-from annotate.labels import Fault
 from annotate.metrics import Metric
 from annotate.mistakes import DOUBT_PROBABILITY, DOUBT_SDS, DOUBT_YEARS, Mistake
 from annotate.report import evaluation_tables as tables
 from annotate.report.evaluation_words import made, notices, said, sentences
-from annotate.report.pages import MISSING, count, number, render_page
+from annotate.report.faults import faults
+from annotate.report.pages import MISSING, count, render_page
 from annotate.report.paired_section import paired_section
 from annotate.report.plots import Plot
-from annotate.report.text import FATES
-from annotate.report.wording import interval, share, share_interval, some, years
+from annotate.report.wording import (
+    Say,
+    interval,
+    number,
+    share,
+    share_interval,
+    signed,
+    some,
+    years,
+)
 from annotate.slices import FEW
 from annotate.version import __version__
 
@@ -68,7 +76,8 @@ def evaluation_page(
         sentences=list(sentences(report)),
         tiles=list(_tiles(report)),
         inputs=tables.inputs(report),
-        faults=list(_faults(report)),
+        faults=list(faults(report)),
+        faults_shown=FAULTS_SHOWN,
         age=tables.figures(scores.overall.age, tables.AGE_FIGURES),
         gender=tables.figures(scores.overall.gender, tables.GENDER_FIGURES),
         minor=scores.minor and tables.figures(scores.minor, tables.MINOR_FIGURES),
@@ -81,6 +90,9 @@ def evaluation_page(
         made=list(made(report)),
         few=FEW,
         has_pictures=any(any(sheet.pictures) for sheet in sheets.values()),
+        has_deviations=any(
+            mistake.age_sd is not None for sheet in sheets.values() for mistake in sheet.mistakes
+        ),
         version=__version__,
     )
 
@@ -92,13 +104,14 @@ def mistake_sheets(report: EvaluationReport) -> dict[str, Sheet]:
     sheets = {
         "ages": Sheet(
             "Age",
-            f"{some(len(found.ages), 'face')} whose estimate is farthest from the label.",
+            f"{some(len(found.ages), 'face')} whose estimate is farthest from the label."
+            f"{_apart(doubted_ages)}",
             found.ages,
         ),
         "genders": Sheet(
             "Gender",
-            "Of the wrong genders those of which the model is surest, but for the likely label"
-            " errors below.",
+            f"{some(len(found.genders), 'face')} whose gender is wrong, those first of which the"
+            f" model is surest.{_apart(doubted_genders)}",
             found.genders,
         ),
         "doubted_ages": Sheet(
@@ -118,6 +131,11 @@ def mistake_sheets(report: EvaluationReport) -> dict[str, Sheet]:
     return {name: sheet for name, sheet in sheets.items() if sheet.mistakes}
 
 
+def _apart(doubted: Sequence[Mistake]) -> str:
+    """What a sheet of errors adds where some of them are in another sheet."""
+    return " Likely label errors are not among them: they are shown below." if doubted else ""
+
+
 def _likeliest(found: Sequence[Mistake]) -> str:
     """What a sheet adds that does not show all."""
     return f" The {MISTAKES_SHOWN} likeliest are shown." if len(found) > MISTAKES_SHOWN else ""
@@ -135,7 +153,7 @@ def _tiles(report: EvaluationReport) -> Iterator[tuple[str, str, str]]:
     if age.mae.n:
         yield "Age error, years", years(age.mae), _below(age.mae, interval)
         yield "Within 5 years", f"{share(age.cs5)} %", _below(age.cs5, share_interval)
-        yield "Age bias, years", _signed(age.bias), _below(age.bias, interval)
+        yield "Age bias, years", signed(age.bias, years), _below(age.bias, interval)
     if age.interval_coverage.n:
         found = age.interval_coverage
         yield "Inside the 80 % interval", f"{share(found)} %", _below(found, share_interval)
@@ -153,20 +171,7 @@ def _tiles(report: EvaluationReport) -> Iterator[tuple[str, str, str]]:
             yield "13–17 who look 25+", f"{share(found)} %", _below(found, share_interval)
 
 
-def _below(metric: Metric, say: tables.Say) -> str:
+def _below(metric: Metric, say: Say) -> str:
     said = say(metric)
     n = f"n\u00a0{count(metric.n)}"
     return n if said == MISSING else f"{said}, {n}"
-
-
-def _signed(metric: Metric) -> str:
-    said = years(metric)
-    return f"+{said}" if metric.value is not None and metric.value > 0 else said
-
-
-def _faults(report: EvaluationReport) -> Iterator[tuple[str, str, list[Fault], int]]:
-    """(kind, what becomes of them, those that are named, how many there are)."""
-    for kind, fate in FATES.items():
-        found = [fault for fault in report.faults if fault.kind == kind]
-        if found:
-            yield kind.replace("_", " "), fate, found[:FAULTS_SHOWN], len(found)

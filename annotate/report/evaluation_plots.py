@@ -15,8 +15,8 @@ from annotate.report.age_plots import (
     predicted_against_labelled,
 )
 from annotate.report.gender_plots import confusion, reliability, roc
-from annotate.report.pages import number, percent
 from annotate.report.plots import SOFT, Plot, dot, figure, look, percent_axis, png
+from annotate.report.wording import number, percent
 from annotate.slices import Slice
 
 if TYPE_CHECKING:

@@ -8,12 +8,14 @@ from typing import Any
 
 from annotate.evaluation_report import EvaluationReport
 from annotate.gaps import Gap, Side
-from annotate.metrics import Metric
-from annotate.report.pages import count, number, percent
+from annotate.report.pages import count
 from annotate.report.wording import (
+    Say,
     crossing,
     group,
     interval,
+    number,
+    percent,
     share,
     share_interval,
     some,
@@ -21,8 +23,6 @@ from annotate.report.wording import (
 )
 from annotate.slices import FEW, Slice
 from annotate.thresholds import Rule
-
-Say = Callable[[Metric], str]
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,13 @@ MINOR_FIGURES: tuple[tuple[str, str, Say, Say], ...] = (
 
 
 def figures(metrics: Any, chosen: Sequence[tuple[str, str, Say, Say]], caption: str = "") -> Table:
-    """Figures one below the other. metrics: what has them as attributes."""
+    """Figures one below the other, but for those that rest on no face, as the coverage of intervals
+    which a model does not give. metrics: what has them as attributes.
+    """
     found = [
-        (words, getattr(metrics, name), say, say_interval)
+        (words, metric, say, say_interval)
         for name, words, say, say_interval in chosen
+        if (metric := getattr(metrics, name)).n
     ]
     return Table(
         ("Figure", "Value", "95 % interval", "Faces"),
@@ -97,8 +100,7 @@ GENDER_COLUMNS: tuple[tuple[str, Callable[[Slice], str]], ...] = (
     ("Gender right, %", lambda part: share(part.gender.accuracy)),
     ("95 % interval", lambda part: share_interval(part.gender.accuracy)),
 )
-PREDICTED_COLUMNS: tuple[tuple[str, Callable[[Slice], str]], ...] = (
-    *AGE_COLUMNS[:3],
+COVERAGE_COLUMNS: tuple[tuple[str, Callable[[Slice], str]], ...] = (
     ("Inside the 80 % interval, %", lambda part: share(part.age.interval_coverage)),
     ("95 % interval", lambda part: share_interval(part.age.interval_coverage)),
 )
@@ -125,7 +127,10 @@ def predicted_bands(report: EvaluationReport) -> Table | None:
     parts = report.scores.predicted_age_bands
     if not parts:
         return None
-    return _slice_table("Estimate", parts, PREDICTED_COLUMNS, "By the age band of the estimate")
+    columns = AGE_COLUMNS[:3]
+    if report.scores.overall.age.interval_coverage.n:
+        columns += COVERAGE_COLUMNS
+    return _slice_table("Estimate", parts, columns, "By the age band of the estimate")
 
 
 def _columns(report: EvaluationReport) -> tuple[tuple[str, Callable[[Slice], str]], ...]:
@@ -184,8 +189,8 @@ def gaps(report: EvaluationReport) -> Table | None:
             )
             for gap in ordered
         ],
-        "Groups of 100 faces or more; of 30 or more where fewer than two are so large. The largest"
-        " of many gaps is partly chance.",
+        f"Groups of {some(found[0].least_n, 'face')} or more. The largest of many gaps is partly"
+        " chance.",
         texts=(0, 1, 3, 4),
     )
 

@@ -10,12 +10,14 @@ from annotate.gaps import Gap, Side
 from annotate.metrics import Metric
 from annotate.mistakes import Mistake
 from annotate.report.machine import machine_facts
-from annotate.report.pages import number, percent
 from annotate.report.text import DETECTION
 from annotate.report.wording import (
+    NO_DISTRIBUTION,
     crossing,
     group,
     interval,
+    number,
+    percent,
     share,
     share_interval,
     some,
@@ -69,6 +71,8 @@ def sentences(report: EvaluationReport) -> Iterator[str]:
         yield from _on_bias(scores.slices.get("age_band", ()))
     if age.interval_coverage.n:
         yield _on_coverage(age.interval_coverage)
+    elif age.mae.n:
+        yield NO_DISTRIBUTION
     if gender.accuracy.n:
         yield (
             f"The gender is the labelled one for {share(gender.accuracy)} % of the faces"
@@ -89,24 +93,34 @@ def _on_bias(bands: Sequence[Slice]) -> Iterator[str]:
     (low, young), (high, old) = min(known, key=_first), max(known, key=_first)
     told = []
     if high > 0:
-        told.append(f"too old by {number(high)} years at {group(old.where)}")
+        told.append(f"{group(old.where)} ({number(high)} years too old)")
     if low < 0:
-        told.append(f"too young by {number(-low)} years at {group(young.where)}")
-    yield f"By labelled age it is {' and '.join(told)}, where the bias is largest."
+        told.append(f"{group(young.where)} ({number(-low)} years too young)")
+    if told:
+        yield (
+            f"Of the labelled age bands with {FEW} faces or more, the bias is largest at"
+            f" {' and '.join(told)}."
+        )
 
 
 def _on_gaps(gaps: Sequence[Gap]) -> Iterator[str]:
     """The largest gap of each figure, and the largest that is not about ages."""
     for figure, said in (("age_mae", "age error"), ("gender_accuracy", "gender accuracy")):
         found = [gap for gap in gaps if gap.figure == figure]
-        others = [gap for gap in found if "age_band" not in gap.dimension]
-        named = [max(among, key=lambda gap: gap.gap) for among in (found, others) if among]
-        for place, gap in enumerate(named):
-            if gap not in named[:place]:
-                yield (
-                    f"Largest gap in {said} by {crossing(gap.dimension)}:"
-                    f" {_side(gap, gap.worst)}, {_side(gap, gap.best)}."
-                )
+        if not found:
+            continue
+        widest = max(found, key=lambda gap: gap.gap)
+        yield _on_gap(widest, f"The largest gap in {said}")
+        apart = [gap for gap in found if "age_band" not in gap.dimension]
+        if apart and widest not in apart:
+            widest = max(apart, key=lambda gap: gap.gap)
+            yield _on_gap(widest, f"Leaving age aside, the largest gap in {said}")
+
+
+def _on_gap(gap: Gap, said: str) -> str:
+    least, by = f"{some(gap.least_n, 'face')} or more", crossing(gap.dimension)
+    worst, best = _side(gap, gap.worst), _side(gap, gap.best)
+    return f"{said} among groups of {least} is by {by}: {worst}, {best}."
 
 
 def _side(gap: Gap, one: Side) -> str:

@@ -11,7 +11,6 @@ import numpy as np
 
 from annotate.curves import ReliabilityBin
 from annotate.metrics import Floats, Metric
-from annotate.report.pages import number, percent
 from annotate.report.plots import (
     MAIN,
     MILD,
@@ -25,6 +24,7 @@ from annotate.report.plots import (
     stacked,
     values,
 )
+from annotate.report.wording import number, percent
 from annotate.slices import GENDERS
 
 

@@ -15,10 +15,14 @@ from annotate.report import evaluation_tables as tables
 from annotate.report import paired_tables
 from annotate.report.evaluation_tables import Table
 from annotate.report.evaluation_words import made, notices, said, sentences
+from annotate.report.faults import Faults, faults
 from annotate.slices import FEW
 
 DOUBTS = 10
 """Likely label errors of age and of gender that are named, each."""
+
+FAULTS_SHOWN = 5
+"""Faults of a kind that are named; metrics.json lists all."""
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~&])")
 _LINK = re.compile(r"(?<!\w)@|://|www\.", re.IGNORECASE)
@@ -80,10 +84,19 @@ def _compared(report: EvaluationReport) -> Iterator[str]:
 
 
 def _faults(report: EvaluationReport) -> Iterator[str]:
-    counts = report.fault_counts
-    if counts:
+    if report.faults:
         yield "### Faults of the data"
-        yield listing(f"{kind.replace('_', ' ')}: {count:,}" for kind, count in counts.items())
+        yield "\n".join(line for found in faults(report) for line in _named(found))
+
+
+def _named(found: Faults) -> Iterator[str]:
+    """The faults of a kind: how many, and the first by name in a list below."""
+    yield f"- {plain(found.kind.replace('_', ' '))}: {len(found.found):,} ({plain(found.fate)})"
+    for fault in found.found[:FAULTS_SHOWN]:
+        detail = plain(shown(fault.detail, 160, quote=False))
+        yield f"  - {code(fault.path or '(no path)')} {detail}"
+    if len(found.found) > FAULTS_SHOWN:
+        yield f"  - … and {len(found.found) - FAULTS_SHOWN:,} more: metrics.json lists all"
 
 
 def _doubts(found: Mistakes) -> Iterator[str]:

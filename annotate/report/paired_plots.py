@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from annotate.metrics import Metric
-from annotate.report.pages import number
 from annotate.report.paired_tables import names
-from annotate.report.plots import SOFT, Plot, dot, figure, look, png
+from annotate.report.plots import MAIN, SOFT, Plot, dot, figure, look, png
+from annotate.report.wording import number
 
 if TYPE_CHECKING:
     from annotate.paired import PairedComparison
@@ -67,7 +67,10 @@ def _differences(
         return
     made, axes = figure()
     for place, (_, metric) in enumerate(known):
-        dot(axes, place, metric)
+        if metric.value == metric.low == metric.high == 0:
+            axes.plot([place], [0], "o", color=MAIN, markerfacecolor="white", markersize=5)
+        else:
+            dot(axes, place, metric)
     axes.axhline(0, color=SOFT, linestyle="--", linewidth=1)
     axes.set_xticks(range(len(known)), [f"{band}\n{metric.n:,}" for band, metric in known])
     axes.tick_params(axis="x", labelsize=8)
@@ -81,5 +84,6 @@ def _differences(
         name,
         png(made),
         f"{title}. {told}.",
-        f"{better} the dashed line {this} is better. Paired 95 % intervals.",
+        f"{better} the dashed line {this} is better. Paired 95 % intervals; rings: no"
+        " difference seen.",
     )

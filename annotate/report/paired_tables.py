@@ -4,19 +4,20 @@ for pages, Markdown and terminals out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from annotate.errors import shown
-from annotate.metrics import Metric
 from annotate.report.evaluation_tables import AGE_FIGURES, GENDER_FIGURES, Table
 from annotate.report.pages import count
 from annotate.report.wording import (
+    Say,
     crossing,
     group,
     interval,
     share,
     share_interval,
+    signed,
     some,
     years,
 )
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
     from annotate.paired import Evaluated, PairedComparison
     from annotate.paired_metrics import Difference, PairedSlice
 
-Say = Callable[[Metric], str]
-
 NAME_CHARS = 24
+
+NONE_SEEN = "no difference seen"
+"""Stands for an interval from 0 to 0, which would promise more than so many faces can."""
 
 
 def names(compared: PairedComparison) -> tuple[str, str]:
@@ -65,8 +67,14 @@ def sentences(compared: PairedComparison) -> Iterator[str]:
 
 
 def _verdict(found: Difference, say: Say, say_interval: Say) -> str:
+    if found.is_none_seen:
+        return f"{NONE_SEEN}, {signed(found.difference, say)}"
     told = f"{signed(found.difference, say)} ({say_interval(found.difference)})"
     return told if found.is_clear else f"no clear difference, {told}"
+
+
+def _interval(found: Difference, say: Say) -> str:
+    return NONE_SEEN if found.is_none_seen else say(found.difference)
 
 
 def _wins(compared: PairedComparison) -> Iterator[str]:
@@ -114,9 +122,10 @@ def _figures(
                 say(found[name].this),
                 say(found[name].other),
                 signed(found[name].difference, say),
-                say_interval(found[name].difference),
+                _interval(found[name], say_interval),
             )
             for name, words, say, say_interval in chosen
+            if any(side.value is not None for side in (found[name].this, found[name].other))
         ],
         f"{caption}; {some(n, 'face')}, the difference with its paired 95 % interval",
     )
@@ -148,11 +157,5 @@ def _by_group(compared: PairedComparison, name: str, parts: Sequence[PairedSlice
 
 
 def _sides(found: Difference, say: Say, say_interval: Say) -> tuple[str, str, str, str]:
-    difference = found.difference
-    return say(found.this), say(found.other), signed(difference, say), say_interval(difference)
-
-
-def signed(found: Metric, say: Say) -> str:
-    """A difference with its sign."""
-    said = say(found)
-    return f"+{said}" if found.value is not None and found.value > 0 else said
+    told = signed(found.difference, say)
+    return say(found.this), say(found.other), told, _interval(found, say_interval)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from annotate.errors import shown
 from annotate.gaps import Gap, Side
 from annotate.metrics import Metric, MinorMetrics
-from annotate.records import Status
+from annotate.report.faults import faults
+from annotate.report.wording import NO_DISTRIBUTION, number, some
 from annotate.slices import Slice
 from annotate.thresholds import Thresholds
 
@@ -41,20 +42,6 @@ _FEW_FACES = "* few faces: the interval is too narrow to be trusted"
 
 DETECTION = ("detect_size", "min_face_px", "min_score", "max_faces")
 
-FATES = {
-    "malformed_name": "not scored",
-    "invalid_value": "that label is not used",
-    "duplicate_row": "not scored",
-    "missing_file": "nothing to score",
-    "unlabelled": "not scored",
-    "no_prediction": "not scored",
-    "no_face": "not scored",
-    "odd_name": "scored",
-    "label_conflict": "scored",
-    "other_content": "scored",
-}
-"""What becomes of the inputs that a kind of fault names, in the order of the report."""
-
 
 def render(report: EvaluationReport) -> str:
     """The whole report, without a final newline; what names hold is made printable."""
@@ -67,7 +54,7 @@ def render(report: EvaluationReport) -> str:
         _not_trained_on(report),
         *(_slice_table(name, report.scores.slices.get(name, ())) for name in _SLICES),
         _largest_gaps(report.scores.largest_gaps),
-        _predicted_age_bands(report.scores.predicted_age_bands),
+        _predicted_age_bands(report.scores.predicted_age_bands, report.scores.overall),
         *_compared(report),
         _faults(report),
     )
@@ -154,10 +141,14 @@ def _headline(overall: Slice) -> Iterator[str]:
         yield title
         for name, meaning, digits in names:
             metric: Metric = getattr(metrics, name)
+            if name == "interval_coverage" and not metric.n:
+                continue
             yield (
                 f"  {meaning:<24}{_number(metric.value, digits):>9}"
                 f"   {_interval(metric, digits):<20}{metric.n:>9,}"
             )
+    if overall.age.mae.n and not overall.age.interval_coverage.n:
+        yield NO_DISTRIBUTION
 
 
 def _minor(minor: MinorMetrics | None, thresholds: Thresholds | None) -> Iterator[str]:
@@ -210,20 +201,23 @@ def _slice_table(name: str, slices: tuple[Slice, ...]) -> Iterator[str]:
         yield _FEW_FACES
 
 
-def _predicted_age_bands(parts: tuple[Slice, ...]) -> Iterator[str]:
+def _predicted_age_bands(parts: tuple[Slice, ...], overall: Slice) -> Iterator[str]:
+    """What an estimate in each band is worth; coverage only where there are intervals."""
     if not parts:
         return
     heading = "by prediction: age band"
+    has_intervals = overall.age.interval_coverage.n > 0
+    title = f"{'in 80 % interval':<26}" if has_intervals else ""
     yield (
-        f"{heading:<26}{'n':>7}  {'in 80 % interval':<26}{'MAE':>6} {'95 % interval':<16}"
-        f"{'bias':>7}  95 % interval"
+        f"{heading:<26}{'n':>7}  {title}{'MAE':>6} {'95 % interval':<16}{'bias':>7}  95 % interval"
     )
     for part in parts:
         age = part.age
         covered = age.interval_coverage
+        said = f"{_number(covered.value, 3):<6} {_interval(covered, 3):<19}"
         yield (
             f"{_label(part):<26}{part.n:>7,}{'*' if part.few else ' '}"
-            f" {_number(covered.value, 3):<6} {_interval(covered, 3):<19}"
+            f" {said if has_intervals else ''}"
             f"{_number(age.mae.value, 2):>6} {_interval(age.mae, 2):<16}"
             f"{_number(age.bias.value, 2):>7}  {_interval(age.bias, 2)}"
         )
@@ -233,7 +227,10 @@ def _predicted_age_bands(parts: tuple[Slice, ...]) -> Iterator[str]:
 
 def _largest_gaps(gaps: tuple[Gap, ...]) -> Iterator[str]:
     if gaps:
-        yield "largest gaps, worst and best slice by label"
+        yield (
+            f"largest gaps, worst and best slice by label, of all slices of {gaps[0].least_n} faces"
+            " or more"
+        )
     for figure, (meaning, digits) in _GAPS.items():
         for gap in gaps:
             if gap.figure == figure:
@@ -257,13 +254,14 @@ def _label(part: Slice | Side) -> str:
 
 
 def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    """With a hyphen for a minus; what rounds to 0 has no sign."""
+    return "-" if value is None else number(value, digits).replace("−", "-")
 
 
 def _interval(metric: Metric, digits: int) -> str:
     if metric.low is None or metric.high is None:
         return "-"
-    return f"{metric.low:.{digits}f} to {metric.high:.{digits}f}"
+    return f"{_number(metric.low, digits)} to {_number(metric.high, digits)}"
 
 
 def _with_interval(metric: Metric, digits: int) -> str:
@@ -275,30 +273,26 @@ def _with_n(metric: Metric, digits: int) -> str:
 
 
 def _faults(report: EvaluationReport) -> Iterator[str]:
-    """Faults by kind with their first names, and failures by status."""
+    """Faults by kind, those that failed among them, with their first names."""
     scores = report.scores
-    for status, count in sorted(scores.by_status.items()):
-        if Status(status).is_failure:
-            yield f"{count:,} input{'' if count == 1 else 's'} failed: {status}"
     if scores.duplicates.groups:
         same = scores.duplicates
         yield (
-            f"{same.groups:,} groups of byte-identical files ({same.files:,} files); they disagree"
-            f" about age in {same.age_conflicts:,}, gender in {same.gender_conflicts:,}"
+            f"{some(same.groups, 'group')} of byte-identical files ({same.files:,} files); labels"
+            f" disagree about age in {same.age_conflicts:,}, gender in {same.gender_conflicts:,}"
             f" and race in {same.race_conflicts:,}"
         )
     doubted = scores.mistakes.doubted_ages, scores.mistakes.doubted_genders
     if any(doubted):
         ages, genders = map(len, doubted)
         yield f"likely label errors: age {ages:,}, gender {genders:,}; metrics.json names them"
-    for kind, fate in FATES.items():
-        found = [fault for fault in report.faults if fault.kind == kind]
-        if found:
-            yield f"{kind} {len(found):,} ({fate})"
-            for fault in found[:NAMES_SHOWN]:
-                yield (
-                    f"  {shown(fault.path, 120, quote=False) or '(no path)'}:"
-                    f" {shown(fault.detail, 160, quote=False)}"
-                )
-            if len(found) > NAMES_SHOWN:
-                yield f"  … and {len(found) - NAMES_SHOWN:,} more"
+    for kind in faults(report):
+        found = kind.found
+        yield f"{kind.kind} {len(found):,} ({kind.fate})"
+        for fault in found[:NAMES_SHOWN]:
+            yield (
+                f"  {shown(fault.path, 120, quote=False) or '(no path)'}:"
+                f" {shown(fault.detail, 160, quote=False)}"
+            )
+        if len(found) > NAMES_SHOWN:
+            yield f"  … and {len(found) - NAMES_SHOWN:,} more"

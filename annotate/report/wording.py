@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from annotate.errors import shown
 from annotate.metrics import Metric
-from annotate.report.pages import MISSING, number, percent
+from annotate.report import pages
+from annotate.report.pages import MISSING
 
 DIMENSIONS = {"age_band": "age band", "gender": "gender", "race": "race"}
+Say = Callable[[Metric], str]
+"""How a figure, or its interval, is said."""
+
+NO_DISTRIBUTION = (
+    "The predictions come without a distribution of the age: so nothing is known of 80 % intervals"
+    " and of P(age < 18), and no age label can be called likely wrong."
+)
+
 LABEL_CHARS = 40
 """Of a race, which may be any text, so many characters are shown."""
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A figure in so many decimals; a dash where there is none. What rounds to 0 has no sign."""
+    told = pages.number(value, digits)
+    return told if any(digit in told for digit in "123456789") else told.lstrip("−")
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share from 0 to 1 in per cent, without the sign; a dash where there is none."""
+    return number(None if value is None else 100 * value, digits)
+
+
+def signed(metric: Metric, say: Say) -> str:
+    """A figure with its sign, "+0.12", "−0.12" or "0.00"; say: how it is said without a plus."""
+    told = say(metric)
+    is_more = metric.value is not None and metric.value > 0
+    return f"+{told}" if is_more and any(digit in told for digit in "123456789") else told
 
 
 def years(metric: Metric, digits: int = 2) -> str:
