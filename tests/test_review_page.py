@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 
 import annotate
 from annotate.review.faces import open_faces
@@ -24,7 +25,8 @@ from annotate.review.session import PAGE_ROWS, Session
 from annotate.writers import write_parquet
 from tests.browsers import Seen, is_as_wide_as_its_window, watched
 from tests.conftest import Invoke
-from tests.reviews import interrupt, make_output, many_faces, serving
+from tests.hand_made import face_at
+from tests.reviews import interrupt, made_table, make_output, many_faces, serving, sha256_of
 
 pytest.importorskip("flask")
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -206,6 +208,70 @@ def test_an_age_that_is_none_is_refused_on_the_page(out: Path, seen: Seen) -> No
         person.press("f")
         expect(person.page.locator("#alarm")).to_be_empty()
         assert person.lines() == [{"path": "2019/a.png", "gender": "female"}]
+
+
+def test_a_refused_age_is_replaced_by_what_is_typed_next(out: Path, seen: Seen) -> None:
+    with reviewing(out, seen, 7) as person:
+        field, alarm = person.page.locator("#age"), person.page.locator("#alarm")
+        person.press("1", "5", "0", "Enter")
+        expect(alarm).to_contain_text("0 to 130")
+        expect(field).to_be_focused()
+        expect(field).to_have_js_property("ariaInvalid", "true")
+        person.press("Enter")  # still refused, and said once more
+        expect(field).to_have_value("150")
+        person.press("3")
+        expect(field).to_have_value("3")
+        expect(alarm).to_be_empty()
+        person.press("4", "Enter")
+        expect(person.cards.nth(0).locator(".badge")).to_have_text("34 years")
+        assert person.lines() == [{"path": "2019/a.png", "age": 34}]
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("f", {"gender": "female"}),
+        ("x", {"verdict": "not_a_face"}),
+        ("b", {"verdict": "wrong_box"}),
+        ("s", {"verdict": "skip"}),
+    ],
+)
+def test_keys_that_are_no_digits_work_after_a_refused_age(
+    out: Path, seen: Seen, key: str, said: dict[str, str]
+) -> None:
+    with reviewing(out, seen, 7) as person:
+        person.press("1", "5", "0", "Enter", key)
+        expect(person.cards.nth(0).locator(".badge")).to_have_count(1)
+        expect(person.cards.nth(1)).to_be_focused()
+        expect(person.page.locator("#alarm")).to_be_empty()
+        expect(person.page.locator("#age")).to_have_value("")
+        assert person.lines() == [{"path": "2019/a.png"} | said]
+
+
+def test_keys_in_the_age_field_are_not_dead(out: Path, seen: Seen) -> None:
+    with reviewing(out, seen, 7) as person:
+        page, field = person.page, person.page.locator("#age")
+        person.press("1", "5", "0", "Enter", "ArrowRight")
+        expect(person.cards.nth(1)).to_be_focused()
+        person.press("3", "5", "ArrowLeft", "Backspace", "4")  # these edit what is typed
+        expect(field).to_have_value("45")
+        person.press("u")  # takes back what is typed, and no correction
+        expect(field).to_have_value("")
+        expect(person.cards.nth(1)).to_be_focused()
+        person.press("6", "2", "b")
+        expect(person.cards.nth(1).locator(".badge")).to_have_text(["62 years", "wrong box"])
+        person.press("7", "1", "x")
+        expect(person.cards.nth(2).locator(".badge")).to_have_text(["not a face"])
+        person.press("1", "5", "0", "?")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        person.press("Escape", "Enter")
+        expect(page.locator("#alarm")).to_contain_text("0 to 130")
+        person.press("Backspace")
+        expect(field).to_have_value("")
+        assert person.lines() == [
+            {"path": "2019/a.png", "verdict": "wrong_box", "age": 62},
+            {"path": "2019/a.png", "verdict": "not_a_face"},
+        ]
 
 
 def test_arrows_go_to_the_neighbours(out: Path, seen: Seen) -> None:
@@ -394,6 +460,7 @@ def test_names_of_strangers_are_text_and_nothing_else(tmp_path: Path, seen: Seen
         person.press("Home", "o")
         expect(page.locator(".box")).to_have_count(1)
         expect(page.locator("#photograph-title")).to_contain_text(".png")
+        expect(page.locator("#photograph-facts")).to_have_text("200 × 100 pixels")
         person.press("Escape")
         page.get_by_label("Path").fill("<script>")
         expect(person.cards).to_have_count(2)
@@ -487,6 +554,79 @@ def test_a_narrow_screen_and_fingers(out: Path, chromium: Browser) -> None:
             assert box is not None
             assert box["height"] >= 32
             assert box["x"] + box["width"] <= 390
+
+
+def draw_crowd(folder: Path, out: Path) -> list[tuple[float, float, float, float]]:
+    """A wide photograph of eight small faces, 30 x 40 of its 1600 x 900 pixels; their boxes."""
+    path = folder / f"{'a long name of a folder/' * 4}crowd.png"
+    path.parent.mkdir(parents=True)
+    Image.new("RGB", (1600, 900), "#667788").save(path)
+    boxes = [(60.0 + 190 * i, 400.0, 90.0 + 190 * i, 440.0) for i in range(8)]
+    name = path.relative_to(folder).as_posix()
+    more = {"source": str(folder), "sha256": sha256_of(path), "face_count": 8}
+    more |= {"width": 1600, "height": 900}
+    rows = [face_at(name, i, box, age=30, **more) for i, box in enumerate(boxes)]
+    write_parquet(made_table(*rows), out)
+    return boxes
+
+
+def test_small_faces_of_a_wide_photograph_can_be_hit_on_a_phone(
+    tmp_path: Path, chromium: Browser
+) -> None:
+    out = tmp_path / "people.parquet"
+    draw_crowd(tmp_path / "photos", out)
+    with watched(chromium, 390, 844) as seen, reviewing(out, seen, 8) as person:
+        page = person.page
+        person.press("End", "o")
+        boxes = page.locator(".box")
+        expect(boxes).to_have_count(8)
+        stage, whole = (page.locator(name).bounding_box() for name in ("#stage", "#whole"))
+        last = boxes.nth(7).bounding_box()
+        assert stage is not None
+        assert whole is not None
+        assert last is not None
+        # Fitted, it would be 390 x 219 px, and the face 7 x 10. It is as high as the stage.
+        assert whole["height"] == pytest.approx(stage["height"], abs=2)
+        assert last["width"] > 15
+        assert 0 <= last["x"] <= 390 - last["width"]  # the chosen face is in sight
+        assert is_as_wide_as_its_window(page)
+        # Beside the seventh face, nearer to it than to any other.
+        seventh = boxes.nth(6).bounding_box()
+        assert seventh is not None
+        page.mouse.click(seventh["x"] + seventh["width"] + 12, seventh["y"] - 8)
+        expect(boxes.nth(6)).to_have_attribute("aria-current", "true")
+        expect(page.locator("#photograph-facts")).to_have_text("face 7 of 8, 1600 × 900 pixels")
+        facts = page.locator("#photograph-facts")
+        assert facts.evaluate("e => e.scrollWidth <= e.clientWidth && e.clientHeight > 0")
+        chosen = boxes.nth(6).bounding_box()
+        assert chosen is not None
+        page.mouse.click(chosen["x"] + 120, chosen["y"] - 100)  # this is at no face
+        expect(boxes.nth(6)).to_have_attribute("aria-current", "true")
+
+
+def test_a_wide_screen_shows_the_whole_photograph(tmp_path: Path, seen: Seen) -> None:
+    out = tmp_path / "people.parquet"
+    draw_crowd(tmp_path / "photos", out)
+    with reviewing(out, seen, 8) as person:
+        person.press("End", "o")
+        expect(person.page.locator(".box")).to_have_count(8)
+        sizes = person.page.locator("#stage").evaluate(
+            "e => [e.scrollWidth, e.clientWidth, e.scrollHeight, e.clientHeight]"
+        )
+        assert sizes[:2] == [sizes[0]] * 2
+        assert sizes[2:] == [sizes[2]] * 2
+
+
+def test_an_output_without_a_face_says_so(tmp_path: Path, seen: Seen) -> None:
+    out = tmp_path / "people.parquet"
+    make_output(tmp_path / "photos", {"a.png": 0, "b.png": 0}, out)
+    with reviewing(out, seen, 2) as person:
+        expect(person.page.locator(".warn")).to_have_text(
+            "None of the 2 rows of this output has a face: there is nothing to correct here."
+        )
+        expect(person.page.locator("#tally")).to_have_text("0 corrected · 0 skipped · 0 to do")
+        person.press("f", "o")
+        expect(person.page.locator("#photograph-facts")).to_have_text("200 × 100 pixels")
 
 
 def test_a_list_of_fifty_thousand_is_served_by_the_page(tmp_path: Path, seen: Seen) -> None:

@@ -48,6 +48,8 @@ def make_app(session: Session, pictures: Pictures, guard: Guard, name: str) -> F
             flags=FLAGS,
             folders=session.listing.folders,
             gone=len(session.gone),
+            rows=len(session.faces),
+            faces=int(session.faces.is_face.sum()),
         )
         return guard.welcome(Response(text, mimetype="text/html"))
 

@@ -8,9 +8,12 @@ const TYPING_MS = 250;
 const MAX_AGE = 130;
 const PICTURES_AT_ONCE = 3;
 const CROWD = 6;
+const FINGER_PX = 44;  // what a fingertip hits: WCAG 2.2, target size (enhanced)
+const NO_AGE = `An age is from 0 to ${MAX_AGE} years.`;
 
 const $ = (id) => document.getElementById(id);
 const filters = $("filters"), cards = $("faces"), age = $("age"), dock = $("dock"), tools = $("tools");
+const narrow = matchMedia("(max-width: 48rem)");
 const photograph = $("photograph"), help = $("help"), canvas = $("canvas"), whole = $("whole");
 
 // What is on the page. at: the place of the chosen face in rows; chosen: its row, which may be of
@@ -230,7 +233,7 @@ function pick(row) {
     button.disabled = button.dataset.act === "photograph" ? row === null : !can;
   }
   age.disabled = !can;
-  age.value = "";
+  emptyAge();
   drawChosen();
   if (photograph.open && row !== null) drawPhotograph();
 }
@@ -275,12 +278,34 @@ const columns = () => {
 
 // ---- what the person says
 
+// What is typed in the age field. Once it was refused it is as good as not there.
 function pendingAge() {
   const text = age.value.trim().replace(",", ".");
-  if (text === "") return {};
+  if (text === "" || isRefused()) return {};
   const value = Number(text);
-  if (!(value >= 0 && value <= MAX_AGE)) throw new Error(`An age is from 0 to ${MAX_AGE} years.`);
+  if (!(value >= 0 && value <= MAX_AGE)) {
+    refuse();
+    throw new Error(NO_AGE);
+  }
   return { age: value };
+}
+
+const isRefused = () => age.ariaInvalid === "true";
+
+function refuse() {
+  age.ariaInvalid = "true";
+  age.focus({ preventScroll: true });
+  age.select();  // what is typed next takes its place
+}
+
+function pardon() {
+  age.ariaInvalid = "false";
+  if ($("alarm").textContent === NO_AGE) $("alarm").textContent = "";
+}
+
+function emptyAge() {
+  age.value = "";
+  pardon();
 }
 
 async function say(change, { movesOn = $("moves-on").checked } = {}) {
@@ -291,7 +316,7 @@ async function say(change, { movesOn = $("moves-on").checked } = {}) {
     return;
   }
   const asked = post(`api/say/${row.row}`, change);
-  age.value = "";
+  emptyAge();
   if (document.activeElement === age) leaveAge();
   // In a photograph the mark is on the box that the person looks at.
   if (!photograph.open) {
@@ -364,9 +389,11 @@ function showPhotograph() {
 let beside = [];
 async function drawPhotograph() {
   const row = shown.chosen;
-  const size = row.width && row.height ? `, ${row.width} × ${row.height} pixels` : "";
-  const taken = row.captured_at ? `, taken ${row.captured_at}` : "";
-  $("photograph-title").textContent = `${named(row)}${size}${taken}`;
+  const size = row.width && row.height ? `${row.width}\u00a0×\u00a0${row.height} pixels` : null;
+  const taken = row.captured_at ? `taken ${row.captured_at}` : null;
+  const face = row.face_count > 1 ? `face ${row.face_index + 1} of ${row.face_count}` : null;
+  $("photograph-title").textContent = row.path ?? "?";
+  $("photograph-facts").textContent = joined([face, size, taken], ", ");
   canvas.querySelectorAll(".box").forEach((box) => box.remove());
   $("stage").ariaBusy = "true";
   try {
@@ -397,7 +424,7 @@ function drawBoxes(changed) {
     const age = row.said.age === null ? model : years(row.said.age);
     const isDoubted = row.said.verdict === "not_a_face" || row.said.verdict === "wrong_box";
     const label = isDoubted ? VERDICTS[row.said.verdict] : joined([age, gender], " ");
-    const box = element("button", { type: "button", className: `box ${gender === "female" || gender === "male" ? gender : ""} ${top < 5 ? "low" : ""}` }, element("span", { textContent: label }));
+    const box = element("button", { type: "button", className: `box ${gender === "female" || gender === "male" ? gender : ""} ${top < 5 ? "low" : ""} ${left > 60 ? "far" : ""}` }, element("span", { textContent: label }));
     box.ariaCurrent = row.row === shown.chosen?.row ? "true" : "false";
     Object.assign(box.style, { left: `${left}%`, top: `${top}%`, width: `${right - left}%`, height: `${bottom - top}%` });
     box.addEventListener("click", () => {
@@ -409,14 +436,41 @@ function drawBoxes(changed) {
   }
 }
 
-// As large as there is room for, up to three times its pixels.
+// As large as there is room for, up to three times its pixels. Where the screen is narrow and the
+// chosen face would be too small for a finger, the photograph is larger than the stage, which it then
+// fills in both directions, and is moved by the finger.
 function fit() {
   const stage = $("stage");
   const { naturalWidth: width, naturalHeight: height } = whole;
   if (!width) return;
-  const scale = Math.min(stage.clientWidth / width, stage.clientHeight / height, 3);
+  const across = stage.clientWidth / width, down = stage.clientHeight / height;
+  let scale = Math.min(across, down);
+  const box = shown.chosen?.box ?? null;
+  if (narrow.matches && box !== null) {
+    const side = Math.min((box[2] - box[0]) * width, (box[3] - box[1]) * height);
+    if (side > 0) scale = Math.max(scale, Math.min(FINGER_PX / side, Math.max(across, down)));
+  }
+  scale = Math.min(scale, 3);
   canvas.style.width = `${Math.floor(width * scale)}px`;
   canvas.style.height = `${Math.floor(height * scale)}px`;
+  if (box !== null) {
+    stage.scrollLeft = canvas.offsetWidth * (box[0] + box[2]) / 2 - stage.clientWidth / 2;
+    stage.scrollTop = canvas.offsetHeight * (box[1] + box[3]) / 2 - stage.clientHeight / 2;
+  }
+}
+
+// A finger is wider than many a face: what it hits is the face nearest to where it points.
+function touched(event) {
+  if (event.target.closest(".box") !== null) return;
+  let nearest = null, least = FINGER_PX / 2;
+  for (const box of canvas.querySelectorAll(".box")) {
+    const { left, top, right, bottom } = box.getBoundingClientRect();
+    const aside = Math.max(left - event.clientX, 0, event.clientX - right);
+    const above = Math.max(top - event.clientY, 0, event.clientY - bottom);
+    const away = Math.hypot(aside, above);
+    if (away < least) [nearest, least] = [box, away];
+  }
+  nearest?.click();
 }
 
 // ---- buttons and keys
@@ -426,7 +480,7 @@ const acts = {
   male: () => say({ gender: "male", ...pendingAge() }),
   age: () => say(pendingAge()),
   not_a_face: () => say({ verdict: shown.chosen?.said.verdict === "not_a_face" ? null : "not_a_face" }),
-  wrong_box: () => say({ verdict: shown.chosen?.said.verdict === "wrong_box" ? null : "wrong_box" }),
+  wrong_box: () => say({ verdict: shown.chosen?.said.verdict === "wrong_box" ? null : "wrong_box", ...pendingAge() }),
   skip: () => say({ verdict: shown.chosen?.said.verdict === "skip" ? null : "skip" }),
   clear: () => say({ gender: null, age: null, verdict: null }, { movesOn: false }),
   undo,
@@ -461,6 +515,9 @@ const MOVES = {
   Home: () => choose(0),
   End: () => choose(shown.rows.length - 1),
 };
+// In the age field these change what is typed, or move in it. Letters cannot be typed there: they
+// say what they always say.
+const EDITS = new Set(["ArrowLeft", "ArrowRight", "Home", "End", "Backspace", "Delete"]);
 const OF_LIST = new Set(["n", "p", "/", "PageDown", "PageUp", "ArrowUp", "ArrowDown", "Home", "End"]);
 
 function pressed(event) {
@@ -473,14 +530,14 @@ function pressed(event) {
   }
   const isDigit = key >= "0" && key <= "9" && key.length === 1;
   if (field === age) {
-    if (key === "Escape") {
-      age.value = "";
+    if (key === "Escape" || (key === "u" && age.value !== "")) {
+      emptyAge();
       event.preventDefault();  // which would close the photograph
       leaveAge();
       return;
     }
-    if (isDigit || key === "Enter" || key === "Tab") return;
-    if (age.value !== "" && key !== "f" && key !== "m") return;
+    if (isDigit || key === "Enter" || key === "Tab" || key === "." || key === ",") return;
+    if (age.value !== "" && EDITS.has(key) && !(isRefused() && key in MOVES)) return;
   } else if (isDigit && !age.disabled) {
     age.focus({ preventScroll: true });
     age.value = key;
@@ -504,14 +561,19 @@ document.addEventListener("click", (event) => {
   const name = event.target.closest("[data-act]")?.dataset.act;
   if (name !== undefined) act(name);
 });
+$("stage").addEventListener("click", touched);
 $("previous").addEventListener("click", () => act("previous"));
 $("next").addEventListener("click", () => act("next"));
 $("age-form").addEventListener("submit", (event) => {
   event.preventDefault();
   if (age.value.trim() === "") return;
-  act("age");
+  if (isRefused()) refuse();
+  else act("age");
 });
-age.addEventListener("input", () => { age.value = age.value.replace(/[^0-9.,]/g, ""); });
+age.addEventListener("input", () => {
+  pardon();
+  age.value = age.value.replace(/[^0-9.,]/g, "");
+});
 photograph.addEventListener("close", () => {
   dock.append(tools);
   document.body.append($("said"), $("alarm"));
@@ -519,7 +581,10 @@ photograph.addEventListener("close", () => {
   beside = [];
   focusCard();
 });
-help.addEventListener("close", () => { if (!photograph.open) focusCard(); });
+help.addEventListener("close", () => {
+  if (age.value !== "") age.focus({ preventScroll: true });
+  else if (!photograph.open) focusCard();
+});
 new ResizeObserver(fit).observe($("stage"));
 new ResizeObserver(() => {
   document.documentElement.style.setProperty("--dock", `${tools.offsetHeight}px`);
@@ -540,7 +605,6 @@ filters.addEventListener("reset", () => setTimeout(filter));
 // The field that is typed in keeps the focus.
 const filter = () => load({ focus: !filters.contains(document.activeElement) });
 
-const narrow = matchMedia("(max-width: 48rem)");
 const fold = () => { $("filters-fold").open = !narrow.matches; };
 narrow.addEventListener("change", fold);
 fold();
