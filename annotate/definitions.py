@@ -72,8 +72,8 @@ DEFINITIONS = {
     " for minor_probability",
     "thresholds.passing_by_label": "the share that passes by labelled age, in the bins of"
     " curves.age.error_by_label",
-    "mistakes.largest_errors": "the 48 largest errors of age, and the 24 wrong genders of which"
-    " the model is surest; both without likely label errors, which are listed apart",
+    "mistakes.largest_errors": "the 48 largest errors of age, likely label errors among them;"
+    " the 24 wrong genders of which the model is surest, without likely label errors",
     "mistakes.likely_label_errors": "faces of which the model is certain and the label far away,"
     " the likeliest first, 1,000 at most. Age: label and estimate differ by at least 10 years and"
     " by more than 3 age_sd (an age_sd below 1 year counts as 1), and age_sd is at most 10 years."

@@ -16,7 +16,8 @@ from annotate.metrics import Floats
 from annotate.rows import UNCERTAIN_AGE_SD
 
 WORST_AGES, WORST_GENDERS = 48, 24
-"""How many of the largest errors are named, likely label errors apart."""
+"""How many of the largest errors are named: all kinds of ages, genders without likely label errors,
+which would fill the list."""
 
 MOST_LISTED = 1000
 """Likely label errors that are named, the likeliest first; all are counted."""
@@ -100,9 +101,9 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Mistakes:
-    """ages: the WORST_AGES largest errors of age whose label is not doubted. genders: the
-    WORST_GENDERS surest wrong genders, likewise. doubted_ages, doubted_genders: all likely label
-    errors. The worst and the likeliest come first; nobody is in two lists about the same label.
+    """ages: the WORST_AGES largest errors of age, also those whose label is doubted. genders: the
+    WORST_GENDERS surest wrong genders whose label is not doubted. doubted_ages, doubted_genders:
+    all likely label errors. The worst and the likeliest come first.
     """
 
     ages: tuple[Mistake, ...]
@@ -129,9 +130,7 @@ def mistakes(table: pa.Table) -> Mistakes:
     rows = np.flatnonzero(np.array(table.column("scored").to_pylist(), dtype=bool))
     faces = _faces(table, rows.tolist())
     return Mistakes(
-        ages=_most((face for face in faces if not face.doubts_age), lambda face: face.error_years)[
-            :WORST_AGES
-        ],
+        ages=_most(faces, lambda face: face.error_years)[:WORST_AGES],
         genders=_most(
             (face for face in faces if _is_wrong(face) and not face.doubts_gender),
             lambda face: face.against_label,

@@ -93,12 +93,12 @@ def test_wrong_genders_are_named_by_how_sure_they_are_without_those_that_are_dou
     assert faces.doubted_genders[0].against_label == pytest.approx(0.99, abs=1e-6)
 
 
-def test_an_age_that_is_doubted_is_in_one_list_only() -> None:
+def test_the_largest_errors_of_age_are_the_largest_also_where_labels_are_doubted() -> None:
     rows = [guess("doubted", 80, 0.9, age_sd=2.0), guess("wrong", 60, 0.9, age_sd=12.0)]
     rows.append(guess("near", 31, 0.9, age_sd=2.0))
     faces = found(rows, dict.fromkeys(("doubted", "wrong", "near"), Label(30.0)))
     # The model is not certain of the second: 30 years are 2.5 of its standard deviations.
-    assert paths(faces.ages) == ["wrong", "near"]
+    assert paths(faces.ages) == ["doubted", "wrong", "near"]
     assert paths(faces.doubted_ages) == ["doubted"]
 
 

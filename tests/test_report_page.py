@@ -264,15 +264,15 @@ def test_failed_images_are_named_and_counted_once(seen: Seen, tmp_path: Path) ->
     assert "- decode error: 2 (not scored)\n  - `30_1_0_1.jpg` \\<b\\>cut\\</b\\> short" in markdown
 
 
-def test_likely_label_errors_are_not_among_the_largest_errors(tmp_path: Path) -> None:
+def test_the_largest_errors_say_how_many_of_them_are_likely_label_errors(tmp_path: Path) -> None:
     from annotate.report.evaluation_page import mistake_sheets
 
     rows = [guess("30_1_0_1.jpg", 80, 0.9, age_sd=2.0), guess("30_1_0_2.jpg", 60, 0.9, age_sd=20.0)]
     sheets = mistake_sheets(scored(tmp_path, rows, bootstrap=0))
-    assert [face.path for face in sheets["ages"].mistakes] == ["30_1_0_2.jpg"]
+    assert [face.path for face in sheets["ages"].mistakes] == ["30_1_0_1.jpg", "30_1_0_2.jpg"]
     assert sheets["ages"].meaning == (
-        "1 face whose estimate is farthest from the label. Likely label errors are not among them:"
-        " they are shown below."
+        "2 faces whose estimate is farthest from the label. Of likely wrong labels there are 1,"
+        " shown again below."
     )
     assert [face.path for face in sheets["doubted_ages"].mistakes] == ["30_1_0_1.jpg"]
 

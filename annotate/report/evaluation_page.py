@@ -105,7 +105,7 @@ def mistake_sheets(report: EvaluationReport) -> dict[str, Sheet]:
         "ages": Sheet(
             "Age",
             f"{some(len(found.ages), 'face')} whose estimate is farthest from the label."
-            f"{_apart(doubted_ages)}",
+            f"{_again(found.ages)}",
             found.ages,
         ),
         "genders": Sheet(
@@ -129,6 +129,12 @@ def mistake_sheets(report: EvaluationReport) -> dict[str, Sheet]:
         ),
     }
     return {name: sheet for name, sheet in sheets.items() if sheet.mistakes}
+
+
+def _again(ages: Sequence[Mistake]) -> str:
+    """What the sheet of the largest errors of age adds where some of them come again below."""
+    doubted = sum(face.doubts_age for face in ages)
+    return f" Of likely wrong labels there are {doubted:,}, shown again below." if doubted else ""
 
 
 def _apart(doubted: Sequence[Mistake]) -> str:

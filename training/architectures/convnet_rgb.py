@@ -8,7 +8,6 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-
 MEAN_AGE = 33.0
 AGE_SPREAD = 20.0
 """Years, of UTKFace's labels: the last layer says how many spreads from the mean a face is.
