@@ -13,10 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from annotate.archives.claims import Claims
 from annotate.records import Status
 from tests.packing import (
     CENTRAL,
@@ -274,58 +271,3 @@ def read_by_zipfile(path: Path) -> dict[bytes, bytes]:
     except Exception:
         return found
     return found
-
-
-def test_members_that_share_bytes_are_read_once(tmp_path: Path) -> None:
-    """As in bombs of a few KB: three entries of one member, and one whose data begin inside it."""
-    data = random.Random(2).randbytes(5000)
-    path = make_zip(tmp_path / "x.zip", {b"a.png": data, b"z.png": b"own"}, zipfile.ZIP_STORED)
-    whole = path.read_bytes()
-    first = whole.index(CENTRAL)
-    second = whole.index(CENTRAL, first + 1)
-    end = whole.index(b"PK\x05\x06")
-    record, last, tail = whole[first:second], whole[second:end], whole[end:]
-    inside = 2000  # a local header of its own in the data of a.png
-    local = whole[:inside] + LOCAL + whole[4:35] + whole[inside + 35 : first]
-
-    def entry(name: bytes, offset: int, size: int, crc: int) -> bytes:
-        changed = bytearray(record.replace(b"a.png", name))
-        struct.pack_into("<3L", changed, 16, crc, size, size)
-        struct.pack_into("<L", changed, 42, offset)
-        return bytes(changed)
-
-    crc = zlib.crc32(local[35 : 35 + 5000])
-    part = local[inside + 35 : inside + 135]
-    entries = b"".join(
-        [
-            entry(b"a.png", 0, 5000, crc),
-            entry(b"b.png", 0, 5000, crc),
-            last,
-            entry(b"c.png", 0, 5000, crc),
-            entry(b"d.png", inside, 100, zlib.crc32(part)),
-        ]
-    )
-    end_record = bytearray(tail)
-    struct.pack_into("<2H2L", end_record, 8, 5, 5, len(entries), len(local))
-    path.write_bytes(local + entries + end_record)
-    said = "its data overlap another member's: the archive is damaged or a bomb"
-    refused = f"decode_error: {said}"
-    assert contents(read(path)) == {
-        b"a.png": local[35 : 35 + 5000],
-        b"b.png": refused,
-        b"z.png": b"own",
-        b"c.png": refused,
-        b"d.png": refused,
-    }
-
-
-@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(0, 5)), max_size=30))
-def test_claims_are_as_if_each_byte_were_noted(asked: list[tuple[int, int, int]]) -> None:
-    claims, owners, granted = Claims(), {}, set()
-    for start, stop, owner in asked:
-        free = all(byte not in owners for byte in range(start, stop))
-        expected = free or (start, stop, owner) in granted
-        assert claims.claim(start, stop, owner) is expected
-        if expected:
-            granted.add((start, stop, owner))
-            owners |= dict.fromkeys(range(start, stop), owner)

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
-from annotate.archives.claims import Claims
 from annotate.archives.entries import ArchiveError, Budget, Entry, Kind, MemberError, too_large
 from annotate.records import Status, held_ns
 
@@ -65,9 +64,8 @@ class _Directory:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What the directory says of a member: 4.3.12. number: of its entry, from 0."""
+    """What the directory says of a member: 4.3.12."""
 
-    number: int
     name: bytes
     flags: int
     method: int
@@ -88,7 +86,6 @@ class Zip:
         self._budget = budget
         self._size = file.seek(0, os.SEEK_END)
         self._directory = self._find_directory()
-        self._claims = Claims()
 
     def entries(self) -> Iterator[Entry]:
         """All entries, in the order of the directory. Raises ArchiveError where it is damaged."""
@@ -101,7 +98,7 @@ class Zip:
                 # Reading members has moved the file's position.
                 self._file.seek(place)
                 buffer, at = self._file.read(min(_READ_BYTES, stop - place)), 0
-            entry, length = self._entry(buffer, at, count)
+            entry, length = self._entry(buffer, at)
             place, at, count = place + length, at + length, count + 1
             yield entry
         claimed = self._directory.count
@@ -151,7 +148,7 @@ class Zip:
         self._file.seek(place)
         return self._file.read(length)
 
-    def _entry(self, buffer: bytes, at: int, number: int) -> tuple[Entry, int]:
+    def _entry(self, buffer: bytes, at: int) -> tuple[Entry, int]:
         """The entry whose record stands in a buffer, and the record's length."""
         if len(buffer) - at < _RECORD.size or buffer[at : at + 4] != b"PK\x01\x02":
             raise _damaged("its directory is damaged")
@@ -166,7 +163,7 @@ class Zip:
         name = buffer[name_at:extra_at]
         extra = _extra_fields(buffer[extra_at : extra_at + extra_length])
         size, packed, offset = _large(extra, size, packed, offset)
-        record = _Record(number, name, flags, method, crc, packed, size, offset)
+        record = _Record(name, flags, method, crc, packed, size, offset)
         entry = Entry(
             name=name,
             kind=_kind(name, made_by >> 8, attributes >> 16),
@@ -196,8 +193,6 @@ class Zip:
 
     def _unpacked(self, record: _Record, limit: int) -> bytes:
         start = self._start(record)
-        if not self._claims.claim(start, start + record.packed, record.number):
-            raise _bad_member("its data overlap another member's: the archive is damaged or a bomb")
         self._file.seek(start)
         if record.method == _STORED:
             data = self._file.read(min(record.packed, limit + 1))
