@@ -25,7 +25,7 @@ AGES = 117
 NAN = float("nan")
 
 SMALL = dataclasses.replace(BASE, size_px=12, kept_px=16, sizes=((1, 8), (3, 12)), batch_size=4)
-TAUGHT = dataclasses.replace(SMALL, teacher="base", teacher_share=0.6)
+TAUGHT = dataclasses.replace(SMALL, teachers=("base",), teacher_share=0.6)
 
 
 def _faces(count: int = 10, side: int = 16, female: list[float] | None = None) -> FaceData:

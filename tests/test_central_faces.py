@@ -122,7 +122,8 @@ def test_what_was_found_in_labelled_photographs_is_counted() -> None:
     assert scores.overall.age.mae.value == pytest.approx(3.5)
     assert scores.overall.gender.accuracy.value == 0.5
     assert [(f.kind, f.path, f.detail) for f in scores.faults] == [
-        ("no_face", "empty", "no face found in 640 x 480 px")
+        ("decode_error", "broken", "no error was noted"),
+        ("no_face", "empty", "no face found in 640 x 480 px"),
     ]
 
 
