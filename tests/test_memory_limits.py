@@ -100,6 +100,8 @@ def _python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "TF_NUM_INTRAOP_THREADS": "1",
+        # On some processors its kernels end the process where there is no memory for them.
+        "TF_ENABLE_ONEDNN_OPTS": "0",
     }
     # JAX sets this where it is imported.
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
