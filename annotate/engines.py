@@ -13,7 +13,6 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,18 +56,8 @@ class Engine(Protocol):
         """
 
 
-LEAST_OF_A_PART = 16
-"""Faces that a thread must have for itself before a batch is shared among several."""
-
-
 class OnnxEngine:
-    """ONNX Runtime on the CPU.
-
-    A batch is shared among the threads, each of which goes through the whole network with its
-    part. Threads that share the work of each layer wait for each other at its end, which small
-    networks notice: base takes a sixth more of the processor so, and more where decoding keeps
-    one of the threads from its core.
-    """
+    """ONNX Runtime on the CPU."""
 
     name = "onnx"
     device = "cpu"
@@ -78,11 +67,7 @@ class OnnxEngine:
         ort = import_late("onnxruntime", ONNX_ADVICE)
         network = checked_onnx(path, data, batch_size)
         options = ort.SessionOptions()
-        self._threads = threads or usable_cpus()
-        parts = self._parts(batch_size)
-        # Whoever calls a session works too. Threads beyond the parts help where they can.
-        options.intra_op_num_threads = self._threads - parts + 1
-        self._pool = ThreadPoolExecutor(parts, thread_name_prefix="onnx")
+        options.intra_op_num_threads = threads or usable_cpus()
         options.inter_op_num_threads = 1
         # What goes wrong comes as an exception. On stderr it would stand a second time, with names
         # from the file as they are, among them what steers a terminal.
@@ -108,20 +93,8 @@ class OnnxEngine:
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> Outputs:
         """See Engine.run."""
-        parts = self._parts(len(pixels))
-        if parts == 1:
-            return self._run_part(pixels)
-        outputs = list(self._pool.map(self._run_part, np.array_split(pixels, parts)))
-        ages, genders = zip(*outputs, strict=True)
-        return np.concatenate(ages), np.concatenate(genders)
-
-    def _run_part(self, pixels: npt.NDArray[np.uint8]) -> Outputs:
         age, gender = self.session.run(list(OUTPUTS), {INPUT: pixels})
         return age, gender
-
-    def _parts(self, faces: int) -> int:
-        """In how many parts a batch is run at the same time."""
-        return max(1, min(self._threads, faces // LEAST_OF_A_PART))
 
     def shrink(self, batch_size: int) -> None:
         """See Engine.shrink."""

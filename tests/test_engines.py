@@ -6,13 +6,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from annotate import engines
-from annotate.engines import OnnxEngine
 from annotate.errors import AnnotateError
 from annotate.model import load_model
 from tests.conftest import ROOT
@@ -93,38 +90,3 @@ def test_keras_is_quiet_and_leaves_nothing_in_the_users_home(tmp_path: Path) -> 
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "keras\n", "")
     assert not (tmp_path / ".keras").exists()
-
-
-@pytest.mark.parametrize(("batch_size", "threads"), [(64, 2), (47, 3), (33, 2), (16, 4), (1, 2)])
-def test_a_batch_that_threads_share_gives_what_one_thread_gives(
-    batch_size: int, threads: int
-) -> None:
-    """Each part in its place, also where a batch cannot be cut into equal ones."""
-    shared = load_model("nano", engine="onnx", batch_size=batch_size, threads=threads)
-    alone = load_model("nano", engine="onnx", batch_size=batch_size, threads=1)
-    side = shared.size_px
-    shades = np.random.default_rng(6).integers(0, 256, (70, 4, 4, 3), np.uint8)
-    faces = shades.repeat(side // 4, axis=1).repeat(side // 4, axis=2)
-    for one, other in zip(shared.predict_raw(faces), alone.predict_raw(faces), strict=True):
-        assert one == pytest.approx(other, abs=1e-5)
-        # Else an exchange of faces would not be seen.
-        assert len(np.unique(one[:, 0])) == len(faces)
-
-
-def test_a_part_that_fails_fails_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = load_model("nano", engine="onnx", threads=2)
-    engine = model._batches.engine
-    assert isinstance(engine, OnnxEngine)
-    whole = engine._run_part
-
-    def fails_on_white(pixels: np.ndarray) -> Any:
-        if pixels.max() == 255:
-            raise RuntimeError("a white face")
-        return whole(pixels)
-
-    monkeypatch.setattr(engine, "_run_part", fails_on_white)
-    faces = np.zeros((64, model.size_px, model.size_px, 3), np.uint8)
-    assert len(model.predict(faces)) == 64
-    faces[63] = 255
-    with pytest.raises(AnnotateError, match="a white face"):
-        model.predict(faces)
