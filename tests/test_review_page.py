@@ -517,7 +517,7 @@ def test_from_the_page_to_labels(out: Path, seen: Seen, invoke: Invoke, tmp_path
         seen.page.keyboard.type("x44mf")
         expect(seen.page.locator("#tally")).to_have_text("3 corrected · 0 skipped · 3 to do")
         code, err = interrupt(process)
-        assert code == 0
+        assert code == 0, err
         assert "gender 2, age 1, not a face 1" in err
     new = tmp_path / "new.parquet"
     assert invoke("review", str(out), "--apply", "-o", str(new))[0] == 0
