@@ -627,6 +627,7 @@ def test_an_output_without_a_face_says_so(tmp_path: Path, seen: Seen) -> None:
         expect(person.page.locator("#tally")).to_have_text("0 corrected · 0 skipped · 0 to do")
         person.press("f", "o")
         expect(person.page.locator("#photograph-facts")).to_have_text("200 × 100 pixels")
+        assert person.lines() == [], "a key was taken for a correction of no face"
 
 
 def test_a_list_of_fifty_thousand_is_served_by_the_page(tmp_path: Path, seen: Seen) -> None:
