@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -20,69 +16,21 @@ from onnx import TensorProto, helper, numpy_helper
 from annotate.errors import AnnotateError
 from annotate.model import load_model
 from annotate.onnx_files import checked_onnx
-from tests.conftest import ROOT
-from tests.model_folders import assert_refused, edit
+from tests.model_folders import assert_refused
+from tests.onnx_graphs import Nodes, floats, graph_of, numbers, outer_sum, refused, with_onnx, zeros
 
-Nodes = list[onnx.NodeProto]
 FACES = np.random.default_rng(3).integers(0, 256, (3, 16, 16, 3), np.uint8)
-
-
-def _with_onnx(folder: Path, data: bytes) -> Path:
-    (folder / "model.onnx").write_bytes(data)
-    edit(folder)
-    return folder
-
-
-def _graph(
-    nodes: Nodes,
-    initializers: list[onnx.TensorProto] | None = None,
-    domain: str = "",
-    kind: int = TensorProto.FLOAT,
-) -> onnx.ModelProto:
-    """An ONNX file with the input and outputs of a model."""
-    ends = [helper.make_tensor_value_info(name, kind, ["N", 1]) for name in ("age", "gender")]
-    graph = helper.make_graph(
-        nodes,
-        "hostile",
-        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", 16, 16, 3])],
-        ends,
-        initializers or [],
-    )
-    opsets = [helper.make_opsetid("", 18)] + ([helper.make_opsetid(domain, 1)] if domain else [])
-    return helper.make_model(graph, opset_imports=opsets, ir_version=9)
-
-
-def _weights(name: str, *sides: int, kind: Any = np.float32) -> onnx.TensorProto:
-    return numpy_helper.from_array(np.zeros(sides, kind), name)
-
-
-def _numbers(name: str, *values: int) -> onnx.TensorProto:
-    return numpy_helper.from_array(np.array(values, np.int64), name)
-
-
-def _floats() -> onnx.NodeProto:
-    return helper.make_node("Cast", ["pixels"], ["x"], to=TensorProto.FLOAT)
-
-
-def _refused(model: onnx.ModelProto | bytes) -> str:
-    """What is said of a file by the check alone, for batches of 64."""
-    data = model if isinstance(model, bytes) else model.SerializeToString()
-    with pytest.raises(AnnotateError) as caught:
-        checked_onnx(Path("model.onnx"), data, 64)
-    assert str(caught.value).isprintable()
-    assert len(str(caught.value)) < 500
-    return str(caught.value)
 
 
 def test_what_is_cut_short_anywhere_is_refused(fake_model_folder: Path) -> None:
     whole = (fake_model_folder / "model.onnx").read_bytes()
     for length in range(len(whole)):
-        assert _refused(whole[:length]).startswith("model.onnx"), length
+        assert refused(whole[:length]).startswith("model.onnx"), length
 
 
 def test_what_is_no_onnx_file_is_refused(copy: Path) -> None:
     for data in (b"\x80\x04\x95 pickle", b"", b"PK\x03\x04", b"\x0a" * 5000, bytes(5000)):
-        assert_refused(_with_onnx(copy, data), "readable ONNX|inputs")
+        assert_refused(with_onnx(copy, data), "readable ONNX|inputs")
 
 
 @settings(
@@ -97,7 +45,7 @@ def test_flipped_bits_with_fitting_hashes_do_no_harm(
         whole[data.draw(st.integers(0, len(whole) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     said = ""
     try:
-        load_model(_with_onnx(copy, bytes(whole)), batch_size=4).predict(FACES)
+        load_model(with_onnx(copy, bytes(whole)), batch_size=4).predict(FACES)
     except AnnotateError as error:
         said = str(error)
     assert said.isprintable()
@@ -110,7 +58,7 @@ def test_a_file_that_is_also_of_another_format_is_read_as_the_one_that_was_check
     # the producer's name.
     whole = (copy / "model.onnx").read_bytes()
     expected = load_model(copy, batch_size=4).predict(FACES)
-    found = load_model(_with_onnx(copy, b"\x12\x06xxORTM" + whole), batch_size=4).predict(FACES)
+    found = load_model(with_onnx(copy, b"\x12\x06xxORTM" + whole), batch_size=4).predict(FACES)
     assert found.age.tolist() == expected.age.tolist()
 
 
@@ -122,38 +70,38 @@ def test_what_this_onnx_does_not_know_is_left_out(fake_model_folder: Path) -> No
 
 
 def test_files_that_name_other_files_are_refused() -> None:
-    tensor = _weights("weights", 1, 1)
+    tensor = zeros("weights", 1, 1)
     tensor.data_location = TensorProto.EXTERNAL
     entry = tensor.external_data.add()
     entry.key, entry.value = "location", "/etc/hostname"
     node = helper.make_node("Identity", ["weights"], ["age"])
-    assert "external data" in _refused(_graph([node], [tensor]))
+    assert "external data" in refused(graph_of([node], [tensor]))
     hidden = helper.make_node("Constant", [], ["age"], value=tensor)
-    assert "external data" in _refused(_graph([hidden]))
+    assert "external data" in refused(graph_of([hidden]))
 
 
 def test_names_of_files_in_metadata_are_not_followed(copy: Path) -> None:
     model = onnx.load(str(copy / "model.onnx"))
     for key in ("location", "ort_config", "session.model_external_initializers_file_folder_path"):
         helper.set_model_props(model, {key: "/etc/hostname"})
-    found = load_model(_with_onnx(copy, model.SerializeToString()), batch_size=4)
+    found = load_model(with_onnx(copy, model.SerializeToString()), batch_size=4)
     assert len(found.predict(FACES)) == 3
 
 
 def test_code_and_control_flow_are_refused() -> None:
     custom = helper.make_node("Run", ["pixels"], ["age"], domain="evil\n\x1b[2J")
-    assert "custom operations (evil [2J.Run)" in _refused(_graph([custom], domain="evil"))
+    assert "custom operations (evil [2J.Run)" in refused(graph_of([custom], domain="evil"))
     branch = helper.make_graph([], "branch", [], [])
     chosen = helper.make_node("If", ["pixels"], ["age"], then_branch=branch, else_branch=branch)
-    assert "control flow" in _refused(_graph([chosen]))
+    assert "control flow" in refused(graph_of([chosen]))
     for kind in ("Loop", "Scan"):
         loop = helper.make_node(kind, ["pixels"], ["age"], body=branch)
-        assert "control flow" in _refused(_graph([loop]))
-    model = _graph([helper.make_node("Relu", ["pixels"], ["age"])])
+        assert "control flow" in refused(graph_of([loop]))
+    model = graph_of([helper.make_node("Relu", ["pixels"], ["age"])])
     opset = [helper.make_opsetid("", 18)]
     inner = [helper.make_node("Identity", ["a"], ["b"])]
     model.functions.append(helper.make_function("", "Relu", ["a"], ["b"], inner, opset))
-    assert "operations of its own" in _refused(model)
+    assert "operations of its own" in refused(model)
 
 
 @pytest.mark.parametrize(
@@ -165,204 +113,40 @@ def test_code_and_control_flow_are_refused() -> None:
     ],
 )
 def test_operations_that_no_network_for_faces_needs_are_refused(kind: str) -> None:
-    said = _refused(_graph([helper.make_node(kind, ["pixels"], ["age"])]))
+    said = refused(graph_of([helper.make_node(kind, ["pixels"], ["age"])]))
     assert f"uses the operation {kind[:20]}" in said
-
-
-def _outer_sum() -> onnx.ModelProto:
-    """A column and a row of 100,000: 40 GB of sums, of constants."""
-    return _graph(
-        [helper.make_node("Add", ["a", "b"], ["age"])],
-        [_weights("a", 100_000, 1), _weights("b", 1, 100_000)],
-    )
-
-
-def _outer_product_of_images() -> onnx.ModelProto:
-    """Harmless for one image (2 MB), 64 x 64 times as much for a batch of 64."""
-    return _graph(
-        [
-            _floats(),
-            helper.make_node("Reshape", ["x", "column"], ["a"]),
-            helper.make_node("Reshape", ["x", "row"], ["b"]),
-            helper.make_node("MatMul", ["a", "b"], ["age"]),
-        ],
-        [_numbers("column", -1, 1), _numbers("row", 1, -1)],
-    )
-
-
-def _doublings() -> onnx.ModelProto:
-    """Beside itself, 40 times over."""
-    names = ["x", *(f"x{i}" for i in range(39)), "age"]
-    pairs = itertools.pairwise(names)
-    return _graph([_floats(), *(helper.make_node("Concat", [a, a], [b], axis=1) for a, b in pairs)])
-
-
-def _padded(pads: list[int]) -> onnx.ModelProto:
-    return _graph(
-        [_floats(), helper.make_node("Pad", ["x", "pads"], ["age"])], [_numbers("pads", *pads)]
-    )
-
-
-def _convolved(**options: Any) -> onnx.ModelProto:
-    return _graph(
-        [
-            _floats(),
-            helper.make_node("Transpose", ["x"], ["y"], perm=[0, 3, 1, 2]),
-            helper.make_node("Conv", ["y", "kernel"], ["age"], **options),
-        ],
-        [_weights("kernel", 8, 3, 3, 3)],
-    )
-
-
-def _large_pool() -> onnx.ModelProto:
-    """Cheap in memory, 10^14 comparisons."""
-    return _graph(
-        [
-            _floats(),
-            helper.make_node("Transpose", ["x"], ["y"], perm=[0, 3, 1, 2]),
-            helper.make_node("Pad", ["y", "pads"], ["wide"]),
-            helper.make_node("MaxPool", ["wide"], ["age"], kernel_shape=[800, 800]),
-        ],
-        [_numbers("pads", 0, 0, 500, 500, 0, 0, 500, 500)],
-    )
-
-
-def _gathered() -> onnx.ModelProto:
-    """Whole rows of pixels, a million times."""
-    return _graph(
-        [_floats(), helper.make_node("Gather", ["x", "places"], ["age"], axis=1)],
-        [_weights("places", 1_000_000, kind=np.int64)],
-    )
-
-
-def _computed_shape() -> onnx.ModelProto:
-    """A shape that depends on the pixels."""
-    return _graph(
-        [
-            helper.make_node("Cast", ["pixels"], ["n"], to=TensorProto.INT64),
-            helper.make_node("Reshape", ["n", "flat"], ["m"]),
-            _floats(),
-            helper.make_node("Reshape", ["x", "m"], ["age"]),
-        ],
-        [_numbers("flat", -1)],
-    )
-
-
-def _false_claim() -> onnx.ModelProto:
-    """The same, with a shape that the file claims."""
-    model = _computed_shape()
-    model.graph.value_info.append(helper.make_tensor_value_info("m", TensorProto.INT64, [1]))
-    return model
-
-
-def _computed_pads() -> onnx.ModelProto:
-    """A thousand times the picture on each of its sides."""
-    return _graph(
-        [
-            _floats(),
-            helper.make_node("Shape", ["x"], ["sides"]),
-            helper.make_node("Mul", ["sides", "often"], ["much"]),
-            helper.make_node("Concat", ["much", "much"], ["pads"], axis=0),
-            helper.make_node("Pad", ["x", "pads"], ["age"]),
-        ],
-        [_numbers("often", 0, 1000, 1000, 0)],
-    )
-
-
-def _words() -> onnx.ModelProto:
-    return _graph([helper.make_node("Cast", ["pixels"], ["age"], to=TensorProto.STRING)])
-
-
-def _long_chain() -> onnx.ModelProto:
-    names = ["x", *(f"x{i}" for i in range(100_000)), "age"]
-    pairs = itertools.pairwise(names)
-    return _graph([_floats(), *(helper.make_node("Relu", [a], [b]) for a, b in pairs)])
-
-
-BOMBS: list[tuple[Callable[[], onnx.ModelProto], str]] = [
-    (_outer_sum, "for the outputs of its layers"),
-    (_outer_product_of_images, "for the outputs of its layers"),
-    (_doublings, "for the outputs of its layers"),
-    (lambda: _padded([0, 0, 0, 0, 0, 10**6, 10**6, 0]), "for the outputs of its layers"),
-    (lambda: _padded([0, 0, 0, 0, 0, 2**62, 2**62, 0]), "senseless sizes"),
-    (lambda: _padded([0, 0, 0, 0, 0, -(2**62), -(2**63), 0]), "senseless sizes"),
-    (lambda: _convolved(pads=[10**5] * 4), "for the outputs of its layers"),
-    (lambda: _convolved(pads=[2**62] * 4), "senseless attributes"),
-    (lambda: _convolved(dilations=[2**31, 2**31]), "."),
-    (lambda: _convolved(group=0), "."),
-    (lambda: _convolved(strides=[0, 0]), "."),
-    (_large_pool, "multiplications"),
-    (_gathered, "for the outputs of its layers"),
-    (_computed_shape, "cannot be told beforehand"),
-    (_false_claim, "cannot be told beforehand"),
-    (_computed_pads, "cannot be told beforehand"),
-    (_words, "other values than plain numbers"),
-    (_long_chain, "100,002 operations, at most 5,000"),
-]
-
-
-@pytest.mark.parametrize(("bomb", "said"), BOMBS)
-def test_what_asks_for_terabytes_or_days_is_refused(
-    bomb: Callable[[], onnx.ModelProto], said: str
-) -> None:
-    assert said in _refused(bomb())
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
-def test_refusing_a_bomb_takes_little_memory(copy: Path, tmp_path: Path) -> None:
-    """2 GiB of address space are what the imports take, and no more."""
-    code = (
-        "import resource, sys\n"
-        "from annotate.errors import AnnotateError\n"
-        "from annotate.model import load_model\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))\n"
-        "try:\n"
-        "    load_model(sys.argv[1], threads=1)\n"
-        "except AnnotateError as error:\n"
-        "    print(error)\n"
-    )
-    for bomb in (_outer_sum, _doublings):
-        folder = _with_onnx(copy, bomb().SerializeToString())
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(folder)],
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "for the outputs of its layers" in done.stdout
 
 
 def test_weights_that_are_not_as_many_as_their_shape_says_are_refused() -> None:
     node = helper.make_node("Identity", ["weights"], ["age"])
     for sides in ([10**6, 10**6], [2], [2**62, 4], [-1, -1], [0]):
-        tensor = _weights("weights", 1, 1)
+        tensor = zeros("weights", 1, 1)
         tensor.dims[:] = sides
-        assert "weights 'weights'" in _refused(_graph([node], [tensor]))
+        assert "weights 'weights'" in refused(graph_of([node], [tensor]))
     for kind in (TensorProto.STRING, TensorProto.COMPLEX128, 0, 99):
-        tensor = _weights("weights", 1, 1)
+        tensor = zeros("weights", 1, 1)
         tensor.data_type = kind
-        assert "plain numbers" in _refused(_graph([node], [tensor]))
-    both = _weights("weights", 1, 1)
+        assert "plain numbers" in refused(graph_of([node], [tensor]))
+    both = zeros("weights", 1, 1)
     both.float_data.append(1.0)
-    assert "weights 'weights'" in _refused(_graph([node], [both]))
+    assert "weights 'weights'" in refused(graph_of([node], [both]))
 
 
 def test_sparse_weights_are_refused() -> None:
-    model = _graph([helper.make_node("Identity", ["weights"], ["age"])])
+    model = graph_of([helper.make_node("Identity", ["weights"], ["age"])])
     model.graph.sparse_initializer.add(dims=[10**6, 10**6])
-    assert "sparse" in _refused(model)
+    assert "sparse" in refused(model)
 
 
 def test_ten_megabytes_of_names_are_refused_in_one_short_line() -> None:
-    model = _graph([helper.make_node("Relu", ["n" * 10_000_000], ["age"])])
-    assert len(_refused(model)) < 500
+    model = graph_of([helper.make_node("Relu", ["n" * 10_000_000], ["age"])])
+    assert len(refused(model)) < 500
 
 
 def _ends(change: Callable[[onnx.GraphProto], object]) -> str:
-    model = _graph([_floats()])
+    model = graph_of([floats()])
     change(model.graph)
-    return _refused(model)
+    return refused(model)
 
 
 def test_other_inputs_are_refused() -> None:
@@ -375,23 +159,23 @@ def test_other_inputs_are_refused() -> None:
 
 
 def _reduced(outputs: Nodes, kind: int = TensorProto.FLOAT) -> onnx.ModelProto:
-    axes = _numbers("axes", 1, 2, 3)
+    axes = numbers("axes", 1, 2, 3)
     mean = helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=0)
     flat = helper.make_node("Reshape", ["mean", "column"], ["one"])
-    return _graph([_floats(), mean, flat, *outputs], [axes, _numbers("column", -1, 1)], kind=kind)
+    return graph_of([floats(), mean, flat, *outputs], [axes, numbers("column", -1, 1)], kind=kind)
 
 
 def test_outputs_of_other_types_and_shapes_are_refused(copy: Path) -> None:
     one = helper.make_node("Identity", ["one"], ["gender"])
     scalar = helper.make_node("Identity", ["mean"], ["age"])
-    assert "'age' has the shape (64,)" in _refused(_reduced([one, scalar]))
+    assert "'age' has the shape (64,)" in refused(_reduced([one, scalar]))
     whole = helper.make_node("Cast", ["one"], ["age"], to=TensorProto.INT64)
-    assert "'age' is not float32" in _refused(_reduced([one, whole], TensorProto.INT64))
-    assert "nothing gives its output 'age'" in _refused(_reduced([one]))
+    assert "'age' is not float32" in refused(_reduced([one, whole], TensorProto.INT64))
+    assert "nothing gives its output 'age'" in refused(_reduced([one]))
     wide = helper.make_node("Concat", ["one", "one"], ["age"], axis=1)
     model = _reduced([one, wide])
     model.graph.output[0].type.tensor_type.shape.dim[1].ClearField("dim_value")
-    assert_refused(_with_onnx(copy, model.SerializeToString()), r"gives \(2, 1\) values")
+    assert_refused(with_onnx(copy, model.SerializeToString()), r"gives \(2, 1\) values")
 
 
 @pytest.mark.parametrize(
@@ -408,7 +192,7 @@ def test_outputs_that_are_no_probabilities_are_one_line(
     outputs = [helper.make_node(operation, ["z"], [name]) for name in ("age", "gender")]
     model = _reduced([shifted, *outputs])
     model.graph.initializer.append(numpy_helper.from_array(np.float32(300), "lift"))
-    found = load_model(_with_onnx(copy, model.SerializeToString()))
+    found = load_model(with_onnx(copy, model.SerializeToString()))
     with pytest.raises(AnnotateError, match=said) as caught:
         found.predict(FACES)
     assert str(caught.value).isprintable()
@@ -430,7 +214,7 @@ def test_weights_of_half_the_bytes_are_fine(copy: Path) -> None:
     ]
     model = _reduced(nodes)
     model.graph.initializer.extend(halves)
-    found = load_model(_with_onnx(copy, model.SerializeToString())).predict(FACES)
+    found = load_model(with_onnx(copy, model.SerializeToString())).predict(FACES)
     assert found.age.tolist() == [5.5] * 3
     assert found.female_probability.tolist() == [0.25] * 3
 
@@ -438,7 +222,7 @@ def test_weights_of_half_the_bytes_are_fine(copy: Path) -> None:
 def test_a_hostile_model_is_one_line_of_the_command(
     copy: Path, faces: Path, command: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    _with_onnx(copy, _outer_sum().SerializeToString())
+    with_onnx(copy, outer_sum().SerializeToString())
     done = command("run", str(faces), "--faces", "crop", "--model", str(copy), "-o", "-")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].startswith("annotate: ")
@@ -455,14 +239,14 @@ def _divided(divisor: int | None) -> onnx.ModelProto:
     ]
     model = _reduced(nodes)
     if divisor is not None:
-        model.graph.initializer.append(_numbers("by", 3, divisor, 255))
+        model.graph.initializer.append(numbers("by", 3, divisor, 255))
     return model
 
 
 @pytest.mark.parametrize("divisor", [0, -1, None])
 def test_divisions_that_end_the_process_are_refused(divisor: int | None) -> None:
     """By 0, as some pixels are, and of the lowest number by -1."""
-    assert "divides whole numbers by what may be 0 or less" in _refused(_divided(divisor))
+    assert "divides whole numbers by what may be 0 or less" in refused(_divided(divisor))
 
 
 def test_divisions_of_whole_numbers_that_cannot_fail_are_fine() -> None:
