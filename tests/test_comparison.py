@@ -8,7 +8,6 @@ import re
 import shlex
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,46 +21,13 @@ from annotate.comparison_rows import COLUMNS
 from annotate.labelling import write
 from annotate.report import comparison_page
 from annotate.report.comparison_plots import shift_counts, shift_limit
-from annotate.report.comparison_text import signed, where
+from annotate.report.comparison_text import signed
 from annotate.run_config import RunConfig
 from annotate.writers import write_parquet
+from tests.compared_outputs import BOX, OTHER, Row, compared
+from tests.compared_outputs import moved as moved
 from tests.conftest import ROOT, Invoke, draw, one_line
 from tests.hand_made import face_at, guess, no_face, table_of
-
-Row = dict[str, Any]
-BOX = (10.0, 10.0, 50.0, 50.0)
-OTHER = (60.0, 10.0, 90.0, 50.0)
-
-
-def compared(tmp_path: Path, a: list[Row], b: list[Row], **options: Any) -> Comparison:
-    for name, rows in (("a", a), ("b", b)):
-        write_parquet(table_of(*rows), tmp_path / f"{name}.parquet")
-    return compare(tmp_path / "a.parquet", tmp_path / "b.parquet", **options)
-
-
-@pytest.fixture
-def moved(tmp_path: Path) -> Comparison:
-    """Two outputs of the same photographs, a month apart."""
-    a = [
-        face_at("party.jpg", 0, BOX, age=30),
-        face_at("party.jpg", 1, OTHER, age=40),
-        guess("ann.jpg", 20, 0.9),
-        guess("bob.jpg", 60, 0.4),
-        guess("edited.jpg", 50, 0.1),
-        guess("gone.jpg", 70, 0.1),
-        no_face("wall.jpg"),
-        no_face("broken.jpg", status="decode_error"),
-    ]
-    b = [
-        face_at("party.jpg", 0, BOX, age=33),  # the other one is not found any more
-        guess("new/ann.jpg", 14, 0.2, sha256=a[2]["sha256"]),  # moved, and now male
-        guess("bob.jpg", 60.25, 0.6),  # now female
-        guess("edited.jpg", 55, 0.9, sha256="0" * 64),
-        guess("fresh.jpg", 5, 0.3),
-        face_at("wall.jpg", 0, BOX, age=9),
-        guess("broken.jpg", 44, 0.7),
-    ]
-    return compared(tmp_path, a, b)
 
 
 def test_inputs_are_counted_by_what_became_of_them(moved: Comparison) -> None:
@@ -94,86 +60,6 @@ def test_shifts_and_flips_are_those_of_the_faces_in_both(moved: Comparison) -> N
         ("30-39", 1, 0),
         ("60-69", 1, 1),
     ]
-
-
-def test_what_came_and_went_is_named(tmp_path: Path, moved: Comparison) -> None:
-    found = moved.to_dict()
-    paths = {
-        kind: [(row["path_a"], row["path_b"]) for row in found[kind]]
-        for kind in ("new_inputs", "vanished_inputs", "rewritten_inputs", "changed_statuses")
-    }
-    assert paths == {
-        "new_inputs": [(None, "fresh.jpg")],
-        "vanished_inputs": [("gone.jpg", None)],
-        "rewritten_inputs": [("edited.jpg", "edited.jpg")],
-        "changed_statuses": [("wall.jpg", "wall.jpg"), ("broken.jpg", "broken.jpg")],
-    }
-    (gone,) = found["gone_faces"]
-    assert (gone["path_a"], gone["face_index_a"], gone["age_a"]) == ("party.jpg", 1, 40)
-    assert [(row["path_b"], row["age_b"]) for row in found["new_faces"]] == [
-        ("wall.jpg", 9),
-        ("broken.jpg", 44),
-    ]
-    text = moved.render()
-    for block in (
-        "inputs new in B 1\n  fresh.jpg\n\n",
-        "inputs vanished from A 1\n  gone.jpg\n\n",
-        "inputs rewritten 1\n  edited.jpg\n\n",
-        "  wall.jpg: no_face -> ok\n  broken.jpg: decode_error -> ok\n\n",
-        "faces gone from A 1\n  party.jpg, face 2 in A: 40 years, female\n\n",
-    ):
-        assert block in text
-
-
-def test_names_are_bounded_and_the_rest_counted(tmp_path: Path) -> None:
-    b = [no_face(f"{i:03}.jpg") for i in range(14)] + [no_face("same.jpg")]
-    found = compared(tmp_path, [no_face("same.jpg")], b)
-    assert "  009.jpg: no_face\n  … and 4 more" in found.render()
-    assert [row["path_b"] for row in found.inputs_of("new", 2)] == ["000.jpg", "001.jpg"]
-    with pytest.raises(ValueError, match="expected one of"):
-        found.inputs_of("fresh")
-
-
-def test_a_rewritten_input_may_have_another_status(tmp_path: Path) -> None:
-    a = [no_face("edited.jpg"), no_face("same.jpg")]
-    b = [no_face("edited.jpg", status="decode_error", sha256="0" * 64), no_face("same.jpg")]
-    found = compared(tmp_path, a, b)
-    assert found.status_changes == {}
-    assert found.rewritten_status_changes == {("no_face", "decode_error"): 1}
-    assert found.to_dict()["rewritten_statuses"] == [
-        {"a": "no_face", "b": "decode_error", "inputs": 1}
-    ]
-    assert "  no_face -> decode_error 1, rewritten" in found.render()
-    assert "  edited.jpg: no_face -> decode_error" in found.render()
-
-
-@pytest.mark.parametrize(
-    ("index", "count", "said"),
-    [
-        (0, 1, "p.jpg"),
-        (0, None, "p.jpg"),
-        (0, 5, "p.jpg, face 1 of 5 in B"),
-        (16, 29, "p.jpg, face 17 of 29 in B"),
-        (1, None, "p.jpg, face 2 in B"),
-    ],
-)
-def test_a_face_is_named_by_its_place_among_those_of_its_output(
-    tmp_path: Path, index: int, count: int | None, said: str
-) -> None:
-    # In A the same face has another number.
-    a = [face_at("p.jpg", 3, BOX, age=30, face_count=7)]
-    b = [face_at("p.jpg", index, BOX, age=50, face_count=count)]
-    found = compared(tmp_path, a, b)
-    assert where(found.largest_shifts()[0]) == said
-    assert f"  +20.0  30.0 -> 50.0  {said}\n" in found.render() + "\n"
-
-
-def test_what_only_a_has_is_named_as_a_does(tmp_path: Path) -> None:
-    a = [
-        face_at("old/p.jpg", i, box, face_count=2, sha256="1") for i, box in enumerate((BOX, OTHER))
-    ]
-    found = compared(tmp_path, a, [face_at("p.jpg", 0, BOX, face_count=1, sha256="1")])
-    assert where(found.faces_of("gone")[0]) == "old/p.jpg, face 2 of 2 in A"
 
 
 @pytest.mark.parametrize(
