@@ -72,13 +72,15 @@ def test_a_row_without_a_face_takes_no_correction(out: Path, seen: Seen) -> None
 def test_an_age_that_is_none_is_refused_on_the_page(out: Path, seen: Seen) -> None:
     with reviewing(out, seen, 7) as person:
         seen.page.set_viewport_size({"width": 600, "height": 400})
+        seen.page.wait_for_function("innerHeight === 400")
         person.press("1", "3", "1", "Enter")
-        assert seen.page.evaluate("scrollY") < 100  # the face stays in sight
         expect(person.page.locator("#alarm")).to_contain_text("0 to 130")
+        seen.page.wait_for_function("scrollY < 100")  # the face stays in sight
         person.press("Escape")
         expect(person.chosen).to_be_focused()
-        person.press("f")
         expect(person.page.locator("#alarm")).to_be_empty()
+        person.press("f")
+        expect(person.cards.nth(0).locator(".badge")).to_have_text("female")
         assert person.lines() == [{"path": "2019/a.png", "gender": "female"}]
 
 

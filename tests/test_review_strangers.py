@@ -43,6 +43,7 @@ def test_names_of_strangers_are_text_and_nothing_else(tmp_path: Path, seen: Seen
         for _ in expected:
             person.press("s")
             expect(page.locator("#said")).to_contain_text("skipped")
+        expect(person.cards.locator(".badge")).to_have_count(len(expected))
         person.press("Home", "o")
         expect(page.locator(".box")).to_have_count(1)
         expect(page.locator("#photograph-title")).to_contain_text(".png")
