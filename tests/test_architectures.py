@@ -16,6 +16,7 @@ keras = import_keras()
 
 from training.architectures import ARCHITECTURES, efficientnet_lite  # noqa: E402
 from training.fit import build_model  # noqa: E402
+from training.folding import fold  # noqa: E402
 
 AGES = 117
 
@@ -171,6 +172,40 @@ def test_blocks_add_what_came_in_where_shapes_allow(lite: Any, nano: Any) -> Non
     names = [f"stage{n}_block{block}_add" for n, last in stages for block in range(2, last + 1)]
     assert added(lite) == names
     assert added(nano) == [f"stage{number}_block2_add" for number in (2, 3, 4, 5)]
+
+
+def test_whole_blocks_are_left_out_in_training_alone() -> None:
+    network = ARCHITECTURES["efficientnet_lite"]((32, 32, 3), block_dropout=0.8)
+    # The blocks are counted from 1 to 16; the rates rise evenly to that of the last.
+    blocks = {"stage2_block2": 3, "stage3_block2": 5, "stage4_block2": 7, "stage4_block3": 8}
+    blocks |= {"stage5_block2": 10, "stage5_block3": 11}
+    blocks |= {"stage6_block2": 13, "stage6_block3": 14, "stage6_block4": 15}
+    for name, number in blocks.items():
+        assert network.get_layer(f"{name}_left_out").rate == pytest.approx(0.8 * number / 16)
+    left_out = network.get_layer("stage6_block2_left_out")
+    inner = np.ones((200, 2, 2, 3), np.float32)
+    kept = np.asarray(left_out(inner, training=True))
+    # An image has all of the block or nothing, and what it has is larger for that: 1 / (1 - 0.65).
+    assert {(image.min(), image.max()) for image in kept.round(3)} == {
+        (np.float32(0), np.float32(0)),
+        (np.float32(2.857), np.float32(2.857)),
+    }
+    assert 0.2 < (kept > 0).mean() < 0.5
+    assert np.array_equal(np.asarray(left_out(inner, training=False)), inner)
+
+
+def test_what_only_training_needs_is_not_exported() -> None:
+    network = ARCHITECTURES["efficientnet_lite_nano"]((32, 32, 3), block_dropout=0.5)
+    folded = fold(network)
+    kinds = {type(layer).__name__ for layer in folded.layers}
+    assert kinds == {type(layer).__name__ for layer in network.layers} - {
+        "BatchNormalization",
+        "Dropout",
+    }
+    pixels = np.random.default_rng(3).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    expected, found = (n(pixels, training=False) for n in (network, folded))
+    for head in ("age", "gender"):
+        assert np.asarray(found[head]) == pytest.approx(np.asarray(expected[head]), abs=1e-3)
 
 
 def test_sides_are_halved_five_times(lite: Any) -> None:

@@ -353,6 +353,7 @@ def test_data_and_recipe_are_in_words(page: str) -> None:
 def test_several_teachers_and_the_run_before_are_named() -> None:
     info = _info()
     info["training"]["teachers"] = ["large", "small"]
+    info["training"]["recipe"]["block_dropout"] = 0.2
     info["training"]["start"] = info["training"] | {
         "command": "python -m training fit --preset foot",
         "backend": "jax",
@@ -364,6 +365,10 @@ def test_several_teachers_and_the_run_before_are_named() -> None:
         "`large` and `small`: what they say on average of an image counts 70 %, its labels the rest"
     )
     assert rows["first weights"].startswith("those of the run above; layers up to `block2`")
+    assert (
+        rows["stochastic depth"]
+        == "the last block left out with probability 0.2, earlier ones less"
+    )
     training = _section(card(info, ROWS), "Training")
     before = training.index("    KERAS_BACKEND=jax python -m training fit --preset foot\n")
     cost = training.index("Its cost: 2.50 hours for 9 epochs on two cores. Then:")

@@ -33,7 +33,8 @@ def build_model(preset: Preset, *, fixed_size: bool) -> keras.Model:
     """The preset's network. fixed_size: with its input size in the graph, as export wants it."""
     free = bool(preset.sizes) and not fixed_size
     side = None if free else preset.size_px
-    return ARCHITECTURES[preset.architecture]((side, side, 3))
+    options = {"block_dropout": preset.block_dropout} if preset.block_dropout else {}
+    return ARCHITECTURES[preset.architecture]((side, side, 3), **options)
 
 
 def age_mae(truth: Any, prediction: Any) -> Any:

@@ -1,8 +1,8 @@
 """Folding: a trained network in, the same function as a smaller network for use out.
 
 In use, a batch normalisation is a factor and an offset for each channel, which the convolution
-before it can have in its own weights (Jacob et al. 2018, section 3.2). Both file formats are
-written from the folded network, so that they hold the same numbers.
+before it can have in its own weights (Jacob et al. 2018, section 3.2), and a dropout is nothing.
+Both file formats are written from the folded network, so that they hold the same numbers.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from keras import layers
 
 
 def fold(network: keras.Model) -> keras.Model:
-    """A network without batch normalisation, its weights rounded to what float16 can hold.
+    """A network for use alone, its weights rounded to what float16 can hold.
 
-    network: normalisations follow a Conv2D or DepthwiseConv2D without activation that nothing
-    else follows. The outputs are those of `network` up to rounding: about 1e-3 of a probability.
+    It has neither normalisations nor dropouts. network: normalisations follow a Conv2D or
+    DepthwiseConv2D without activation that nothing else follows. The outputs are those of `network`
+    up to rounding: about 1e-3 of a probability.
     Raises ValueError for a normalisation elsewhere.
     """
     norms = {convolution_before(norm).name: norm for norm in normalizations(network)}
@@ -31,8 +32,8 @@ def fold(network: keras.Model) -> keras.Model:
         return layer.__class__.from_config(config)
 
     def called(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
-        is_folded = isinstance(layer, layers.BatchNormalization)
-        return args[0] if is_folded else layer(*args, **kwargs)
+        is_left_out = isinstance(layer, layers.BatchNormalization | layers.Dropout)
+        return args[0] if is_left_out else layer(*args, **kwargs)
 
     folded = keras.models.clone_model(network, clone_function=cloned, call_function=called)
     for layer in folded.layers:

@@ -38,6 +38,7 @@ def recipe_rows(info: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ("image sizes", _sizes(recipe)),
         ("epochs", _epochs(recipe)),
         ("optimiser", _optimiser(recipe)),
+        ("stochastic depth", _left_out(recipe)),
         ("losses", _losses(recipe)),
         ("age labels", _age_labels(recipe)),
         ("teachers", _teachers(info["training"], recipe)),
@@ -85,6 +86,11 @@ def _optimiser(recipe: Mapping[str, Any]) -> str:
     if recipe["weight_decay"]:
         parts.append(f"weight decay {recipe['weight_decay']:g}")
     return ", ".join(parts)
+
+
+def _left_out(recipe: Mapping[str, Any]) -> str:
+    share = recipe.get("block_dropout")
+    return f"the last block left out with probability {share:g}, earlier ones less" if share else ""
 
 
 def _losses(recipe: Mapping[str, Any]) -> str:

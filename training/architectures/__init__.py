@@ -1,6 +1,7 @@
 """The networks, a file each, with build(input_shape) -> keras.Model.
 
-Every network takes uint8 RGB pixels, 0 to 255, and has the outputs "age" and "gender".
+Every network takes uint8 RGB pixels, 0 to 255, and has the outputs "age" and "gender". Those that
+may leave out blocks in training take `block_dropout` as well.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from training.architectures import (
     residual,
 )
 
-ARCHITECTURES: dict[str, Callable[[tuple[int | None, int | None, int]], keras.Model]] = {
+ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "efficientnet_lite": efficientnet_lite.build,
     "efficientnet_lite_nano": efficientnet_lite_nano.build,
     "residual": residual.build,

@@ -19,10 +19,13 @@ NANO_STAGES = (
 """The later stages have fewer blocks than the published network, and the seventh is left out."""
 
 
-def build(input_shape: tuple[int | None, int | None, int]) -> keras.Model:
+def build(
+    input_shape: tuple[int | None, int | None, int], block_dropout: float = 0.0
+) -> keras.Model:
     """The network. input_shape: (S, S, 3), or (None, None, 3) to train at rising sizes.
 
+    block_dropout: as in efficientnet_lite.
     Input uint8 RGB. Outputs: "age" (N, 117), probability of each age in years; "gender" (N, 1),
     probability of `female`.
     """
-    return network(input_shape, NANO_STAGES, "efficientnet_lite_nano")
+    return network(input_shape, NANO_STAGES, "efficientnet_lite_nano", block_dropout)
