@@ -238,8 +238,10 @@ GRAY128 = Preset(
     about="the grayscale network that this project grew from: 128 px, a branch for each head",
     source="four convolutions (32 to 256), dense 256 with dropout in two branches, Adam, binary"
     " cross-entropy and MAE, 30 epochs, validation split 0.2, as its authors described it",
-    cost="about 3 minutes an epoch on two CPU cores",
-    expected="no figures are known from its authors",
+    cost="about 65 seconds an epoch on two CPU cores with --precision mixed_bfloat16, where they have"
+    " it; 2 to 3 minutes without",
+    expected="gender accuracy 0.889 and age MAE 7.06 on the test part, see docs/results.md; no"
+    " figures are known from its authors",
     architecture="convnet_gray",
     size_px=128,
     epochs=30,
