@@ -34,6 +34,14 @@ wheel: $(VENV)/.dev
 	rm -rf build
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
+# Trains a preset, or goes on where it stopped, and exports it:
+# make models/gray128 UTKFACE=/path/to/utkface FIT='--precision mixed_bfloat16'
+models/%: | $(VENV)/.dev
+	@[ -d "$(UTKFACE)" ] || { echo "Where are the images? make $@ UTKFACE=/path/to/utkface"; exit 1; }
+	$(BIN)/python -m training fit --preset $* --data "$(UTKFACE)" --out runs/$* $(FIT) \
+		$(if $(wildcard runs/$*/checkpoint.npz),--resume)
+	$(BIN)/python -m training export --run runs/$* --data "$(UTKFACE)" --out $@
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info annotate-demo .mypy_cache .ruff_cache .pytest_cache
 
