@@ -166,6 +166,11 @@ def robustness(model: str, data: Path, part: str, limit: int | None, out: Path |
 @data_option
 @click.option("--out", type=FOLDER, required=True, help="Model folder to write.")
 @click.option("--name", help="Name of the model; the preset's if not given.")
+@click.option(
+    "--start",
+    metavar="NAME|FOLDER",
+    help="Where the model is that the run began with, if no longer where it was.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the model folder that is there.")
 @click.option("--machine", help="What it was trained on, if the run does not say.")
 @click.option("--appa-real", type=EXISTING, help="Folder of APPA-REAL: measure it there, too.")
@@ -179,6 +184,7 @@ def export(
     data: Path,
     out: Path,
     name: str | None,
+    start: str | None,
     overwrite: bool,
     machine: str | None,
     appa_real: Path | None,
@@ -196,6 +202,7 @@ def export(
         data,
         out,
         name=name,
+        start=start,
         overwrite=overwrite,
         machine=machine,
         appa_real=appa_real,

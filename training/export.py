@@ -29,6 +29,7 @@ from annotate.model import (
     HASHES_FILE,
     PREPROCESSING_VERSION,
     SCHEMA_VERSION,
+    checked_info,
     load_model,
 )
 from annotate.model_files import import_late
@@ -69,6 +70,7 @@ def export(
     out: Path,
     *,
     name: str | None = None,
+    start: str | None = None,
     overwrite: bool = False,
     machine: str | None = None,
     score: bool = True,
@@ -78,7 +80,8 @@ def export(
     """Make a model folder of a run's best weights. Returns `out`.
 
     run: the folder that fit wrote. data: the folder it was trained on. name: of the model, the
-    preset's if None. machine: what it was trained on, where the run does not say. score:
+    preset's if None. start: where the model lies now that the run began with, the place that the
+    run says if None. machine: what it was trained on, where the run does not say. score:
     measure the figures of the card, which takes as long as labelling the two parts twice and
     the test part once more under each bad condition. appa_real, appa_real_labels: photographs of
     another source, and the table of those to measure it on as well.
@@ -93,7 +96,7 @@ def export(
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     try:
-        _build(run, data, building, name, machine, score, other)
+        _build(run, data, building, name, start, machine, score, other)
         if out.exists():
             shutil.rmtree(out)
         os.replace(building, out)
@@ -129,16 +132,19 @@ def _build(
     data: Path,
     folder: Path,
     name: str | None,
+    start: str | None,
     machine: str | None,
     score: bool,
     other: OtherSource | None,
 ) -> None:
     """Fill a new, empty folder with a checked model."""
     from training import fit, history, keeper, runs
+    from training.averaging import average
     from training.data import load_parts
     from training.folding import fold
     from training.onnx_files import write_onnx
     from training.speed import measure_speed
+    from training.unfolding import load_exported
 
     run_info = runs.read_run(run)
     chosen = run_info["settings"]
@@ -146,12 +152,19 @@ def _build(
         raise AnnotateError(f"{run} was trained by the unknown preset {chosen['preset']!r}")
     preset = PRESETS[chosen["preset"]]
     limit, seed = chosen["limit"], chosen["seed"]
-    faces = load_parts(data, preset, seed=seed, limit=limit, parts=("validation",))
+    parts = ("train", "validation") if preset.start_share else ("validation",)
+    faces = load_parts(data, preset, seed=seed, limit=limit, parts=parts)
     runs.check_splits(run, faces)
     validation = faces.parts["validation"]
 
     trained = fit.build_model(preset, fixed_size=True)
     keeper.load_best(trained, run)
+    if preset.start_share:
+        beginning = fit.build_model(preset, fixed_size=True)
+        where = start or chosen["start"]
+        _check_start(run, run_info, where)
+        load_exported(beginning, where, faces.parts["train"].pixels)
+        average(trained, beginning, preset.start_share)
     network = fold(trained)
     raw = network.predict(validation.pixels, batch_size=64, verbose=0)
     calibration = fit_calibration(raw["age"], raw["gender"], validation.ages, validation.female)
@@ -179,6 +192,14 @@ def _build(
     (folder / "card.md").write_text(card(info, rows), encoding="utf-8", newline="\n")
     _write_info(folder, info)
     load_model(folder, engine="onnx")
+
+
+def _check_start(run: Path, run_info: dict[str, Any], start: str) -> None:
+    """Whether a model is the one that a run began with; by what is said of its training."""
+    if checked_info(start)["training"] != run_info["start"]:
+        raise AnnotateError(
+            f"{run} began with another model than {shown(start)}: say where that one is by --start"
+        )
 
 
 def _heads(raw: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -41,6 +41,7 @@ def recipe_rows(info: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ("stochastic depth", _left_out(recipe)),
         ("losses", _losses(recipe)),
         ("age labels", _age_labels(recipe)),
+        ("average", _average(recipe)),
         ("teachers", _teachers(info["training"], recipe)),
         ("augmentation", _augmentation(recipe.get("augmentation") or {})),
     ):
@@ -110,6 +111,11 @@ def _age_labels(recipe: Mapping[str, Any]) -> str:
         f"Gaussians over {recipe['age_bins']} ages,"
         f" standard deviation {recipe['age_sigma']:g} years"
     )
+
+
+def _average(recipe: Mapping[str, Any]) -> str:
+    share = recipe.get("start_share")
+    return f"of the weights that it came to and, by {percent(share)}, of the first" if share else ""
 
 
 def _teachers(training: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
