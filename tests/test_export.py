@@ -25,6 +25,7 @@ from annotate.images import face_crop
 from annotate.model import MODELS, bundled_models, load_model
 from training import history
 from training.__main__ import cli
+from training.data import load_parts
 from training.presets import BASE, PRESETS, RGB200, Preset
 
 import_keras()
@@ -44,6 +45,7 @@ TINY = dataclasses.replace(
     frozen_up_to=None,
     photographs=False,
 )
+TINY_AVERAGED = dataclasses.replace(TINY, name="tiny_averaged", start="tiny", start_share=0.25)
 TINY_LINEAR = dataclasses.replace(
     RGB200,
     name="tiny_linear",
@@ -61,9 +63,9 @@ def _network(input_shape: tuple[int | None, int | None, int], ages: int | None =
     layers = keras.layers
     pixels = keras.Input(input_shape, dtype="uint8", name="pixels")
     x = layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
-    x = layers.Conv2D(8, 3, 2, padding="same", use_bias=False)(x)
-    x = layers.BatchNormalization(momentum=0.5)(x)
-    y = layers.Conv2D(8, 3, padding="same")(x)
+    x = layers.Conv2D(8, 3, 2, padding="same", use_bias=False, name="first")(x)
+    x = layers.BatchNormalization(momentum=0.5, name="first_norm")(x)
+    y = layers.Conv2D(8, 3, padding="same", name="second")(x)
     x = layers.ReLU()(layers.Add()([x, y]))
     x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
     kind = "linear" if ages is None else "softmax"
@@ -82,7 +84,7 @@ def presets() -> Iterator[None]:
     from training.architectures import ARCHITECTURES
 
     with pytest.MonkeyPatch.context() as patch:
-        for preset in (TINY, TINY_LINEAR):
+        for preset in (TINY, TINY_AVERAGED, TINY_LINEAR):
             patch.setitem(PRESETS, preset.name, preset)
         patch.setitem(ARCHITECTURES, "drawn", _network)
         patch.setitem(ARCHITECTURES, "drawn_linear", _linear_network)
@@ -387,6 +389,41 @@ def test_an_export_does_not_replace_a_folder_unasked(
 
     with pytest.raises(AnnotateError, match="exists: pass --overwrite"):
         export(run, drawn, exported)
+
+
+def test_the_average_with_what_a_run_began_with_is_exported(
+    drawn: Path, exported: Path, tmp_path: Path
+) -> None:
+    from training.export import export
+    from training.fit import build_model, fit
+    from training.keeper import load_best
+    from training.material import Sources
+    from training.unfolding import load_exported
+
+    run = tmp_path / "run"
+    fit(TINY_AVERAGED, Sources(drawn, start=str(exported)), run, progress=False)
+    # The model that it began with may lie elsewhere by now.
+    moved = shutil.copytree(exported, tmp_path / "moved")
+    folder = export(run, drawn, tmp_path / "model", start=str(moved), score=False)
+    with pytest.raises(AnnotateError, match="began with another model") as caught:
+        export(run, drawn, tmp_path / "other", start="nano", score=False)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "other").exists()
+
+    parts = load_parts(drawn, TINY_AVERAGED, parts=("train", "validation")).parts
+    came_to, began, mean = (build_model(TINY_AVERAGED, fixed_size=True) for _ in range(3))
+    load_best(came_to, run)
+    load_exported(began, str(exported), parts["train"].pixels)
+    pairs = zip(came_to.get_weights(), began.get_weights(), strict=True)
+    mean.set_weights([0.75 * one + 0.25 * other for one, other in pairs])
+    pixels = parts["validation"].pixels
+    found = load_model(folder, engine="keras", device="cpu").predict_raw(pixels)[1]
+    off = [
+        np.abs(network.predict(pixels, verbose=0)["gender"] - found).max()
+        for network in (mean, came_to, began)
+    ]
+    assert off[0] < 1e-3
+    assert min(off[1:]) > 5 * off[0]
 
 
 def test_a_linear_model_goes_the_whole_way_too(drawn: Path, tmp_path: Path) -> None:
