@@ -115,13 +115,15 @@ def _training(info: Mapping[str, Any], rows: list[dict[str, float]]) -> Iterator
             f"Its cost: {before['seconds'] / 3600:.2f} hours for {before['epochs']} epochs on"
             f" {before['machine'] or 'a machine that was not recorded'}. Then:"
         )
+    is_average = (training.get("recipe") or {}).get("start_share")
+    later = "averaging and calibration" if is_average else "calibration"
     yield f"    KERAS_BACKEND={training['backend']} {training['command']}"
     yield (
         f"Preset `{info['preset']}`, Keras {training['keras']} on {training['backend']}."
         f" Cost: {training['seconds'] / 3600:.2f} hours for {training['epochs']} epochs on"
         f" {training['machine'] or 'a machine that was not recorded'}."
         f" Kept: epoch {training['epoch_kept']}, with a validation age MAE of"
-        f" {kept['val_age_mae']:.2f} years (before calibration) and a validation gender"
+        f" {kept['val_age_mae']:.2f} years (before {later}) and a validation gender"
         f" accuracy of {kept['val_gender_accuracy']:.3f}."
         f" Commit: {info['commit'] or 'not recorded'}."
     )
