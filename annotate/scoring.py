@@ -63,7 +63,8 @@ class TrainingOverlap:
     """How many inputs the model met in its training. known: whether the model says so at all.
 
     train: inputs that its weights were fitted to. validation: inputs that chose among weights.
-    test: inputs that its authors measured it on. scored_train: inputs of `train` with a score.
+    test: inputs that its authors measured it on. scored_train, scored_validation: those of them
+    with a score; the others do not touch any figure.
     """
 
     known: bool
@@ -71,6 +72,7 @@ class TrainingOverlap:
     validation: int = 0
     test: int = 0
     scored_train: int = 0
+    scored_validation: int = 0
 
 
 @dataclass(frozen=True)
@@ -332,7 +334,9 @@ def _training_overlap(
 ) -> tuple[TrainingOverlap, Flags]:
     """How many inputs the model met, and for each input whether its weights were fitted to it."""
     met = [parts.get(digest[:HASH_DIGITS]) if digest else None for digest in sha256]
-    trained_on = np.array([part == "train" for part in met], dtype=np.bool_)
+    trained_on, chosen_by = (
+        np.array([part == name for part in met], dtype=np.bool_) for name in ("train", "validation")
+    )
     counts = Counter(met)
     overlap = TrainingOverlap(
         known=bool(parts),
@@ -340,6 +344,7 @@ def _training_overlap(
         validation=counts["validation"],
         test=counts["test"],
         scored_train=int((trained_on & scored).sum()),
+        scored_validation=int((chosen_by & scored).sum()),
     )
     return overlap, trained_on
 

@@ -21,6 +21,7 @@ from annotate.labelling import write
 from annotate.model import load_model
 from annotate.pipeline import run_table
 from annotate.records import COLUMNS
+from annotate.report.evaluation_words import notices
 from annotate.run_config import RunConfig
 from annotate.scoring import REPORT_FIELDS
 from annotate.writers import write_parquet
@@ -344,22 +345,26 @@ def test_the_report_names_the_largest_gaps(tmp_path: Path) -> None:
     assert line in report.render().splitlines()
 
 
+def _model_that_met_two(folder: Path, copy: Path, fake_model_folder: Path) -> Model:
+    """It says that it was trained on the first picture, and chosen by the second."""
+    shutil.copytree(fake_model_folder, copy)
+    lines = [
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()[:16]} {part}\n"
+        for name, part in zip(sorted(PICTURES), ("train", "validation"), strict=False)
+    ]
+    text = "".join(lines).encode("ascii")
+    (copy / "training_hashes.txt").write_bytes(text)
+    info = json.loads((copy / "model.json").read_text("utf-8"))
+    info["files"]["training_hashes.txt"] = hashlib.sha256(text).hexdigest()
+    (copy / "model.json").write_text(json.dumps(info), "utf-8")
+    return load_model(copy)
+
+
 def test_the_report_warns_of_images_that_the_model_was_trained_on(
     folder: Path, tmp_path: Path, fake_model_folder: Path
 ) -> None:
-    shutil.copytree(fake_model_folder, tmp_path / "model")
-    first, second, *_ = sorted(PICTURES)
-    lines = [
-        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()[:16]} {part}\n"
-        for name, part in ((first, "train"), (second, "validation"))
-    ]
-    text = "".join(lines).encode("ascii")
-    (tmp_path / "model" / "training_hashes.txt").write_bytes(text)
-    described = tmp_path / "model" / "model.json"
-    info = json.loads(described.read_text("utf-8"))
-    info["files"]["training_hashes.txt"] = hashlib.sha256(text).hexdigest()
-    described.write_text(json.dumps(info), "utf-8")
-    report = evaluate(folder, model=load_model(tmp_path / "model"), workers=1)
+    model = _model_that_met_two(folder, tmp_path / "model", fake_model_folder)
+    report = evaluate(folder, model=model, workers=1)
     found = report.to_dict()
     assert found["training"] == {
         "known": True,
@@ -367,10 +372,29 @@ def test_the_report_warns_of_images_that_the_model_was_trained_on(
         "validation": 1,
         "test": 0,
         "scored_train": 1,
+        "scored_validation": 1,
     }
     # First in order is 20 years with an error of 20; the others are left.
     assert found["not_trained_on"]["age"]["mae"]["value"] == pytest.approx(10.0, abs=1e-4)
-    assert "WARNING: 1 of these images were trained on, and 1 more" in report.render()
+    assert "WARNING: 1 of the scored images were trained on, and 1 more" in report.render()
+
+
+def test_images_that_were_trained_on_and_are_not_scored_are_no_reason_to_warn(
+    folder: Path, tmp_path: Path, fake_model_folder: Path
+) -> None:
+    model = _model_that_met_two(folder, tmp_path / "model", fake_model_folder)
+    labels = tmp_path / "labels.csv"
+    labels.write_text(
+        "path,age\n" + "".join(f"{name},30\n" for name in sorted(PICTURES)[2:]), "utf-8"
+    )
+    report = evaluate(folder, model=model, labels=labels, faces="crop", workers=1)
+    found = report.to_dict()["training"]
+    assert (found["train"], found["validation"]) == (1, 1)
+    assert (found["scored_train"], found["scored_validation"]) == (0, 0)
+    text = report.render()
+    assert "WARNING" not in text
+    assert "The model met none of the scored images in its training; 2 of the others." in text
+    assert next(kind for kind, _ in notices(report)) == "note"
 
 
 def test_the_text_shows_figures_and_escapes_names(folder: Path, fake_model: Model) -> None:

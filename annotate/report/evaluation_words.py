@@ -10,7 +10,7 @@ from annotate.gaps import Gap, Side
 from annotate.metrics import Metric
 from annotate.mistakes import Mistake
 from annotate.report.machine import machine_facts
-from annotate.report.text import DETECTION
+from annotate.report.text import DETECTION, trained_on_none
 from annotate.report.wording import (
     NO_DISTRIBUTION,
     crossing,
@@ -34,8 +34,8 @@ def notices(report: EvaluationReport) -> Iterator[tuple[str, str]]:
     training, scores = report.scores.training, report.scores
     if not training.known:
         yield "note", "It is not known which of these images the model was trained on."
-    elif not training.train and not training.validation:
-        yield "note", "The model was trained on none of these images."
+    elif not training.scored_train and not training.scored_validation:
+        yield "note", trained_on_none(training)
     else:
         part = scores.not_trained_on
         others = ""
@@ -47,9 +47,9 @@ def notices(report: EvaluationReport) -> Iterator[tuple[str, str]]:
             )
         yield (
             "warn",
-            f"The model was trained on {training.train:,} of these images, and"
-            f" {training.validation:,} more chose among its weights: figures over images that a"
-            f" model has met flatter it.{others}",
+            f"The model was trained on {training.scored_train:,} of the scored images, and"
+            f" {training.scored_validation:,} more chose among its weights: figures over images"
+            f" that a model has met flatter it.{others}",
         )
     if scores.scored < FEW:
         yield (

@@ -15,6 +15,7 @@ from annotate.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from annotate.evaluation_report import EvaluationReport
+    from annotate.scoring import TrainingOverlap
 
 NAMES_SHOWN = 10
 """Faults of a kind that are named; metrics.json lists all."""
@@ -95,15 +96,23 @@ def _training(report: EvaluationReport) -> Iterator[str]:
     training = report.scores.training
     if not training.known:
         yield "It is not known which of these images the model was trained on."
-    elif not training.train and not training.validation:
-        yield "The model was trained on none of these images."
+    elif not training.scored_train and not training.scored_validation:
+        yield trained_on_none(training)
     else:
         yield (
-            f"WARNING: {training.train:,} of these images were trained on, and"
-            f" {training.validation:,} more were the training's validation part."
+            f"WARNING: {training.scored_train:,} of the scored images were trained on, and"
+            f" {training.scored_validation:,} more were the training's validation part."
         )
-        if training.train:
+        if training.scored_train:
             yield "Figures over images that a model was trained on flatter it."
+
+
+def trained_on_none(training: TrainingOverlap) -> str:
+    """What is said where no figure rests on an image that the model has met."""
+    if not training.train and not training.validation:
+        return "The model was trained on none of these images."
+    met = training.train + training.validation
+    return f"The model met none of the scored images in its training; {met:,} of the others."
 
 
 def _faces(report: EvaluationReport) -> Iterator[str]:
@@ -171,7 +180,7 @@ def _minor(minor: MinorMetrics | None, thresholds: Thresholds | None) -> Iterato
 def _not_trained_on(report: EvaluationReport) -> Iterator[str]:
     part = report.scores.not_trained_on
     if part is not None:
-        validation = report.scores.training.validation
+        validation = report.scores.training.scored_validation
         yield f"of the {part.n:,} scored images that the model was not trained on"
         if validation:
             yield f"(up to {validation:,} of them chose among its weights in training)"
