@@ -299,7 +299,7 @@ def test_one_group_of_identical_files_is_one_group(tmp_path: Path) -> None:
     [
         ({}, "note", "not known"),
         ({"f" * 16: "train"}, "note", "trained on none of these images"),
-        ({0: "train", 1: "validation"}, "warn", "trained on 1 of the scored images, and 1 more chose"),
+        ({0: "train", 1: "validation"}, "warn", "on 1 of the scored images, and 1 more chose"),
         ({0: "train"}, "warn", "Of the 1 scored images that it was not trained on: age error 4.00"),
     ],
 )
