@@ -1,4 +1,4 @@
-"""Metrics and slices: figures by hand and by scikit-learn; what is undefined is None."""
+"""Metrics: figures by hand and by scikit-learn; what is undefined is None."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import fields
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,13 +24,8 @@ from annotate.metrics import (
     share,
 )
 from annotate.slices import (
-    BAND_NAMES,
-    FEW,
-    MAX_RACES,
     Pairs,
-    age_band,
     all_slices,
-    predicted_age_bands,
     score_slice,
 )
 
@@ -60,6 +54,12 @@ def some_pairs(n: int, seed: int = 0) -> Pairs:
         race=rng.choice(np.array(["White", "Black", "Asian", ""]), n),
         minor_probability=np.clip(np.round((24 - age) / 12, 2), 0, 1),
     )
+
+
+def minor_of(label: Floats, probability: Floats, **options: int) -> MinorMetrics:
+    found = minor_metrics(label, probability, **options)
+    assert found is not None
+    return found
 
 
 def test_age_figures_by_hand() -> None:
@@ -280,53 +280,6 @@ def test_values_that_are_no_numbers_are_left_out(rows: list[tuple[float, ...]]) 
             assert value is None or np.isfinite(value)
 
 
-def test_slices_hold_the_faces_that_pandas_finds() -> None:
-    pairs = some_pairs(500, seed=2)
-    frame = pd.DataFrame(
-        {
-            "gender": np.where(pairs.female_label == 1, "female", "male"),
-            "race": pairs.race,
-            "band": pd.cut(
-                pairs.age_label, [0, 3, 10, 18, 30, 40, 50, 60, 70, 80, 200], right=False
-            ),
-            "size": np.abs(pairs.age - pairs.age_label),
-        }
-    )
-    frame = frame[frame.race != ""]
-    found = all_slices(pairs, resamples=0)
-    expected = frame.groupby(["gender", "race"])["size"].agg(["count", "mean"])
-    assert {(s.where["gender"], s.where["race"]): s.n for s in found["gender_x_race"]} == (
-        expected["count"].to_dict()
-    )
-    for part in found["gender_x_race"]:
-        key = (part.where["gender"], part.where["race"])
-        assert part.age.mae.value == pytest.approx(expected["mean"][key])
-    crossed = frame.groupby(["band", "gender", "race"], observed=True).ngroups
-    assert len(found["age_band_x_gender_x_race"]) == crossed
-    assert sum(part.n for part in found["age_band"]) == 500
-    assert [part.where["age_band"] for part in found["age_band"]][:3] == ["0-2", "3-9", "10-17"]
-
-
-def test_bands_begin_where_they_say() -> None:
-    ages = floats(0, 2, 2.99, 3, 9, 10, 17.9, 18, 79, 80, 130, float("nan"))
-    assert age_band(ages).tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 8, 9, 9, -1]
-
-
-def test_small_slices_are_marked() -> None:
-    assert score_slice(some_pairs(FEW - 1), {}, resamples=0).few
-    assert not score_slice(some_pairs(FEW), {}, resamples=0).few
-
-
-def test_a_table_full_of_races_gives_slices_of_the_most_frequent_ones() -> None:
-    n = 3 * MAX_RACES
-    pairs = some_pairs(n + 5)
-    races = np.array([f"r{i:04d}" for i in range(n)] + ["common"] * 5)
-    many = Pairs(**{f.name: getattr(pairs, f.name) for f in fields(pairs)} | {"race": races})
-    found = all_slices(many, resamples=0)["race"]
-    assert len(found) == MAX_RACES
-    assert found[0].where == {"race": "common"}
-
-
 def test_memory_does_not_grow_with_resamples_times_faces() -> None:
     pairs = some_pairs(100_000)
     tracemalloc.start()
@@ -342,104 +295,6 @@ def test_every_figure_is_defined_in_words() -> None:
     names |= {f"gender.{f.name}" for f in fields(GenderMetrics)}
     names |= {f"minor.{f.name}" for f in fields(MinorMetrics) if f.name != "n"}
     assert names <= DEFINITIONS.keys()
-
-
-def minor_of(label: Floats, probability: Floats, **options: int) -> MinorMetrics:
-    found = minor_metrics(label, probability, **options)
-    assert found is not None
-    return found
-
-
-def test_minor_figures_by_hand() -> None:
-    found = minor_of(floats(1, 1, 0, 0, 0), floats(0.95, 0.3, 0.3, 0.05, 0.0))
-    # 0.95 wins three pairs; the minor's 0.3 ties one and wins two.
-    assert found.auc.value == pytest.approx(5.5 / 6)
-    assert found.brier.value == pytest.approx((0.05**2 + 0.7**2 + 0.3**2 + 0.05**2) / 5)
-    # Bins 0.9: gap 0.05; 0.3: |0.6 - 1| = 0.4; 0.0: 0.05.
-    assert found.calibration_error.value == pytest.approx((0.05 + 0.4 + 0.05) / 5)
-    assert (found.share_minor.value, found.n, found.brier.n) == (pytest.approx(0.4), 5, 5)
-
-
-@pytest.mark.long
-def test_minor_figures_equal_scikit_learn_and_a_plain_bootstrap() -> None:
-    rng = np.random.default_rng(3)
-    label = rng.integers(0, 2, 150).astype(np.float64)
-    probability = np.clip(np.round(label * 0.4 + rng.normal(0.3, 0.2, 150), 2), 0, 1)
-    found = minor_of(label, probability, resamples=4000)
-    assert found.auc.value == pytest.approx(sk.roc_auc_score(label, probability))
-    assert found.brier.value == pytest.approx(sk.brier_score_loss(label, probability))
-    draws = rng.integers(0, 150, (2000, 150))
-    plain = {
-        "auc": [sk.roc_auc_score(label[i], probability[i]) for i in draws],
-        "brier": [sk.brier_score_loss(label[i], probability[i]) for i in draws],
-        "share_minor": [float(label[i].mean()) for i in draws],
-    }
-    for name, values in plain.items():
-        metric, (low, high) = getattr(found, name), np.percentile(values, [2.5, 97.5])
-        assert metric.low == pytest.approx(low, abs=0.12 * (high - low)), name
-        assert metric.high == pytest.approx(high, abs=0.12 * (high - low)), name
-
-
-def test_minor_figures_of_what_is_not_known() -> None:
-    nan = float("nan")
-    assert minor_metrics(floats(), floats()) is None
-    assert minor_metrics(floats(1, nan), floats(nan, 0.5)) is None
-    adults = minor_of(floats(0, 0, nan), floats(0.25, 0.0, 0.5))
-    assert adults.auc.to_dict() == {"value": None, "low": None, "high": None, "n": 2}
-    assert (adults.share_minor.value, adults.brier.value) == (0.0, pytest.approx(0.03125))
-
-
-def test_a_strangers_probabilities_spoil_no_run() -> None:
-    odd = floats(-1e38, 0.5, 3e38)
-    label = floats(0, 1, 1)
-    assert minor_of(label, odd).auc.value == 1.0
-    assert gender_metrics(label, label, odd).auc.value == 1.0
-
-
-def test_predicted_bands_hold_the_faces_that_pandas_finds() -> None:
-    pairs = some_pairs(400, seed=7)
-    edges = [-100, 0, 3, 10, 18, 30, 40, 50, 60, 70, 80, 200]
-    frame = pd.DataFrame(
-        {
-            "band": pd.cut(pairs.age, edges, right=False, labels=["below 0", *BAND_NAMES]),
-            "error": pairs.age - pairs.age_label,
-        }
-    )
-    frame["size"] = frame.error.abs()
-    frame["covered"] = frame["size"] <= 7
-    expected = frame[frame.band != "below 0"].groupby("band", observed=True)
-    found = {part.where["predicted_age_band"]: part for part in predicted_age_bands(pairs)}
-    assert {name: part.n for name, part in found.items()} == expected["error"].count().to_dict()
-    assert list(found) == [name for name in BAND_NAMES if name in found]
-    for name, part in found.items():
-        assert part.age.mae.value == pytest.approx(expected["size"].mean()[name])
-        assert part.age.bias.value == pytest.approx(expected["error"].mean()[name])
-        coverage = part.age.interval_coverage
-        assert coverage.value == pytest.approx(expected["covered"].mean()[name])
-        assert coverage.low is not None
-        assert coverage.high is not None
-        assert coverage.low <= coverage.value <= coverage.high
-        assert coverage.n == part.n
-
-
-def test_predicted_bands_leave_out_what_is_not_known() -> None:
-    nan = float("nan")
-    unknown = dict.fromkeys(("female_label", "female", "female_probability"), floats(nan, nan, nan))
-    pairs = Pairs(
-        age_label=floats(17, nan, 30),
-        age=floats(18, 40, nan),
-        age_p10=floats(nan, 30, 20),
-        age_p90=floats(nan, 50, 40),
-        minor_probability=floats(nan, nan, nan),
-        race=np.array(["", "", ""]),
-        **unknown,
-    )
-    (part,) = predicted_age_bands(pairs)
-    # Labelled 17, in the band of 18 by its prediction; the model gave it no interval.
-    assert (part.where, part.n) == ({"predicted_age_band": "18-29"}, 1)
-    assert (part.age.bias.value, part.age.interval_coverage.value) == (1.0, None)
-    assert part.age.interval_coverage.n == 0
-    assert predicted_age_bands(some_pairs(0)) == ()
 
 
 def test_columns_of_different_lengths_are_a_bug() -> None:
