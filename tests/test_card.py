@@ -353,7 +353,7 @@ def test_data_and_recipe_are_in_words(page: str) -> None:
 def test_several_teachers_and_the_run_before_are_named() -> None:
     info = _info()
     info["training"]["teachers"] = ["large", "small"]
-    info["training"]["recipe"]["block_dropout"] = 0.2
+    info["training"]["recipe"] |= {"block_dropout": 0.2, "start_share": 0.25}
     info["training"]["start"] = info["training"] | {
         "command": "python -m training fit --preset foot",
         "backend": "jax",
@@ -369,7 +369,9 @@ def test_several_teachers_and_the_run_before_are_named() -> None:
         rows["stochastic depth"]
         == "the last block left out with probability 0.2, earlier ones less"
     )
+    assert rows["average"] == "of the weights that it came to and, by 25 %, of the first"
     training = _section(card(info, ROWS), "Training")
+    assert "(before averaging and calibration)" in training
     before = training.index("    KERAS_BACKEND=jax python -m training fit --preset foot\n")
     cost = training.index("Its cost: 2.50 hours for 9 epochs on two cores. Then:")
     assert before < cost < training.index("    KERAS_BACKEND=torch")
