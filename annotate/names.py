@@ -96,9 +96,9 @@ def split_archive(path: bytes) -> tuple[bytes, bytes] | None:
     mark = MEMBER_MARK.encode()
     at = path.find(mark)
     while at >= 0:
-        archive, member = path[:at], path[at + len(mark) :]
-        if member and is_archive_name(archive) and os.path.isfile(archive):
-            return archive, member
+        archive, begin = path[:at], at + len(mark)
+        if begin < len(path) and is_archive_name(archive) and os.path.isfile(archive):
+            return archive, path[begin:]
         at = path.find(mark, at + 1, MAX_PATH_BYTES)
     return None
 

@@ -136,7 +136,7 @@ def serving(out: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], s
             raise AssertionError(said)
     finally:
         process.kill()
-        process.wait(timeout=60)
+        process.wait(timeout=300)
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -145,5 +145,5 @@ def serving(out: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], s
 def interrupt(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Ctrl-C: the exit code, and what was said until then on stderr."""
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     return process.returncode, err

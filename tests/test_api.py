@@ -109,7 +109,7 @@ def test_iter_rows_is_lazy(tmp_path: Path, fake_model_folder: Path) -> None:
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=60,
+        timeout=300,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "0000.png 0001.png\n198 {'ok'} {'unreadable'}\n"
@@ -142,7 +142,7 @@ def test_stopping_early_leaves_no_process(
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         start_new_session=True,
     )
-    out, err = process.communicate(timeout=60)  # ends when the last worker has let go of stdout
+    out, err = process.communicate(timeout=300)  # ends when the last worker has let go of stdout
     assert (process.returncode, out, err) == (0, "0000.png\n", "")
 
 

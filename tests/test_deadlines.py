@@ -169,7 +169,7 @@ def test_a_loop_ends_after_a_main_process_that_was_killed(tmp_path: Path) -> Non
     started = time.monotonic()
     assert process.stdout.read() == b""  # the worker holds the other end
     process.stdout.close()
-    assert time.monotonic() - started < 3 + 2 * workers.ORPHAN_S + 5
+    assert time.monotonic() - started < HANG_S / 2
 
 
 def test_leaving_does_not_wait_for_an_item_that_hangs(
@@ -181,7 +181,7 @@ def test_leaving_does_not_wait_for_an_item_that_hangs(
         while not (tries(tmp_path, 0) and tries(tmp_path, 1)):
             time.sleep(0.05)
         started = time.monotonic()
-    assert time.monotonic() - started < HANG_S / 4
+    assert time.monotonic() - started < HANG_S / 2
     with limited({}, tmp_path, 4) as fresh:
         assert list(fresh) == [0, 1, 4, 9]
 

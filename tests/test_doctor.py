@@ -267,7 +267,7 @@ def test_ctrl_c_ends_it() -> None:
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert (process.returncode, err.strip()) == (130, "annotate: interrupted")
 
 

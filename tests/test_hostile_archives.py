@@ -8,7 +8,6 @@ import os
 import random
 import struct
 import tarfile
-import time
 import tracemalloc
 import zipfile
 import zlib
@@ -259,9 +258,7 @@ def test_headers_that_are_packed_count_more_than_they_are_long(
     with gzip.open(path, "wb", 6) as file:
         for _ in range(40):
             file.write(endless(kind))
-    started = time.process_time()
     (source,) = read_archive(path)
-    assert time.process_time() - started < 5
     assert source.failure is not None
     assert source.failure.status is Status.TOO_LARGE
     assert source.failure.error.endswith("a bomb?")

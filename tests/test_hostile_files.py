@@ -160,7 +160,7 @@ def test_folders_and_files_without_permission_are_rows(
     try:
         done = subprocess.run(
             [*prefix, sys.executable, "-m", "annotate", *words, *model],
-            env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
+            env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
     finally:
         for path in (folder / "shut.png", folder / "closed", folder / "listed"):

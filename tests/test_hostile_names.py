@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from tests.conftest import Invoke, draw, one_line
 from tests.kinds import plain
 from tests.packing import make_zip
 from tests.pictures import encoded
+from tests.steps import limited_steps
 from tests.trees import NAMES, POSIX
 
 CROP = DecodeOptions(size_px=16)
@@ -61,9 +61,8 @@ def test_names_that_command_a_terminal_or_a_spreadsheet_command_neither(
 
 def test_a_path_that_is_all_marks_of_archives_takes_no_time(tmp_path: Path) -> None:
     """A megabyte of them in a list took over a minute."""
-    started = time.process_time()
-    assert split_archive(b"a.zip!/" * 150_000) is None
-    assert time.process_time() - started < 2
+    with limited_steps(500_000):
+        assert split_archive(b"a.zip!/" * 150_000) is None
     make_zip(tmp_path / "b.zip", {b"a.png": b""})
     path = bytes(tmp_path / "b.zip")
     assert split_archive(path + b"!/" + b"a.zip!/" * 1000) == (path, b"a.zip!/" * 1000)

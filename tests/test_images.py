@@ -161,7 +161,7 @@ def python(program: str, *arguments: str) -> str:
     """What a program prints in an interpreter of its own."""
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
-        capture_output=True, text=True, timeout=60, cwd=ROOT, check=True,
+        capture_output=True, text=True, timeout=300, cwd=ROOT, check=True,
     )  # fmt: skip
     assert done.stderr == ""
     return done.stdout

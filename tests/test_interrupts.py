@@ -57,7 +57,7 @@ def test_once_ends_in_order_and_says_how_to_go_on(
     target = tmp_path / "x.parquet"
     process = start(many, target, fake_model_folder)
     process.send_signal(number)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 130, said
     assert "Traceback" not in said
     last = said.splitlines()[-1]
@@ -82,7 +82,7 @@ def test_twice_ends_at_once_and_keeps_what_was_committed(
     process.send_signal(signal.SIGINT)
     time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 130, said
     assert "Traceback" not in said
     assert not target.exists()
@@ -103,7 +103,7 @@ def test_it_may_come_while_the_command_starts() -> None:
         "runpy.run_module('annotate', run_name='__main__')\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert (done.returncode, done.stderr) == (130, "annotate: interrupted\n")
     config = configparser.ConfigParser()

@@ -37,7 +37,7 @@ def apart() -> dict[str, Any]:
         [sys.executable, str(ROOT / "tests" / "torch_normalization.py")],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env=os.environ | {"KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr

@@ -43,7 +43,7 @@ NAMES = {"a.png": 3, "b/c.png": 1, "b/none.png": 0}
 
 def fetch(address: str, path: str = "", **headers: str) -> http.client.HTTPResponse:
     parts = urlsplit(address)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=300)
     connection.request("GET", parts.path + path, headers=headers)
     return connection.getresponse()
 
@@ -55,7 +55,7 @@ def post(address: str, path: str, body: Any) -> Any:
     word = re.search(r'data-word="([^"]+)"', page.read().decode())
     assert word is not None
     parts = urlsplit(address)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=300)
     headers = {HEADER: word[1], "Origin": f"http://{parts.netloc}", "Cookie": cookie}
     headers["Content-Type"] = "application/json"
     connection.request("POST", parts.path + path, json.dumps(body), headers)

@@ -224,25 +224,24 @@ def test_windows_end_where_their_items_carry_enough(
         assert sum(carried[:-1]) < 10
 
 
-def test_a_slow_source_of_items_is_read_while_others_are_worked_on() -> None:
-    """Four windows, of which reading and working take 0.4 s each: not 3.2 s one after another."""
+def test_items_are_read_while_others_are_worked_on(tmp_path: Path) -> None:
+    """An item of the first window ends when one of the second has been read."""
 
-    def slow_items() -> Iterator[int]:
-        for item in range(32):
-            time.sleep(0.05)
+    def read_items() -> Iterator[int]:
+        for item in range(12):
+            mark(str(tmp_path), item)
             yield item
 
-    with mapped(short_nap, 0, items=slow_items(), chunk=1) as results:
-        stream = iter(results)
-        next(stream)  # the processes have started
-        started = time.monotonic()
-        list(stream)
-    assert time.monotonic() - started < 0.75 * (0.4 * 3 + 0.4 * 4)
+    with mapped(partial(wait_for_a_later_one, str(tmp_path)), 0, items=read_items()) as results:
+        assert list(results) == [True] * 4 + [False] * 8
 
 
-def short_nap(item: int) -> int:
-    time.sleep(0.1)  # eight on two processes: 0.4 s a window
-    return item
+def wait_for_a_later_one(folder: str, item: int) -> bool:
+    """Whether the item 8 behind this one is read within five minutes, where there is one."""
+    deadline = time.monotonic() + (300 if item < 4 else 0)
+    while time.monotonic() < deadline and not Path(folder, str(item + 8)).exists():
+        time.sleep(0.01)
+    return Path(folder, str(item + 8)).exists()
 
 
 def test_leaving_early_stops_the_items() -> None:
@@ -251,13 +250,12 @@ def test_leaving_early_stops_the_items() -> None:
 
     def endless() -> Iterator[int]:
         yield from range(8)
-        stopped.wait(60)
+        waited_for.append(stopped.wait(300))
 
-    started = time.monotonic()
+    waited_for: list[bool] = []
     with mapped(square, 0, items=endless(), stop_items=stopped.set) as results:
         assert next(iter(results)) == 0
-    assert stopped.is_set()
-    assert time.monotonic() - started < 30
+    assert waited_for == [True]
 
 
 def test_waiting_for_items_is_not_taken_for_a_stuck_worker(
@@ -299,7 +297,7 @@ def test_workers_end_soon_after_a_main_process_that_was_killed(tmp_path: Path) -
     started = time.monotonic()
     assert process.stdout.read() == b""  # the workers hold the other end, too
     process.stdout.close()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 150  # by themselves they stay for 300
 
 
 def test_workers_import_nothing_heavy(tmp_path: Path) -> None:
@@ -314,6 +312,6 @@ def test_workers_import_nothing_heavy(tmp_path: Path) -> None:
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, env=environment, timeout=60
+        [sys.executable, script], capture_output=True, text=True, env=environment, timeout=300
     )
     assert done.stdout == "[]\n"
