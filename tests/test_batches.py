@@ -83,6 +83,9 @@ def test_batches_follow_from_seed_epoch_and_place() -> None:
     assert not np.array_equal(first[1][0], second[1][0])
     third = Batches(lessons, RGB200, training=True, seed=4)
     assert not np.array_equal(first[1][0], third[1][0])
+    fourth, fifth = (Batches(lessons, RGB200, training=True, seed=3, views=7) for _ in range(2))
+    assert not np.array_equal(first[1][0], fourth[1][0])
+    assert np.array_equal(fourth[1][0], fifth[1][0])
     ages = [age for index in range(len(first)) for age in first[index][1]["age"][:, 0]]
     assert sorted(ages) == lessons.faces.ages.tolist()
     assert ages != sorted(ages)

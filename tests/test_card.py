@@ -350,7 +350,7 @@ def test_data_and_recipe_are_in_words(page: str) -> None:
     assert "Cost: 1.50 hours for 2 epochs on two cores. Kept: epoch 2" in page
 
 
-def test_several_teachers_and_the_run_before_are_named() -> None:
+def test_several_teachers_and_the_runs_before_are_named() -> None:
     info = _info()
     info["training"]["teachers"] = ["large", "small"]
     info["training"]["recipe"] |= {"block_dropout": 0.2, "start_share": 0.25}
@@ -359,6 +359,7 @@ def test_several_teachers_and_the_run_before_are_named() -> None:
         "backend": "jax",
         "epochs": 9,
         "seconds": 9000,
+        "start": info["training"] | {"command": "python -m training fit --preset toe"},
     }
     rows = dict(recipe_rows(info))
     assert rows["teachers"] == (
@@ -372,9 +373,16 @@ def test_several_teachers_and_the_run_before_are_named() -> None:
     assert rows["average"] == "of the weights that it came to and, by 25 %, of the first"
     training = _section(card(info, ROWS), "Training")
     assert "(before averaging and calibration)" in training
-    before = training.index("    KERAS_BACKEND=jax python -m training fit --preset foot\n")
-    cost = training.index("Its cost: 2.50 hours for 9 epochs on two cores. Then:")
-    assert before < cost < training.index("    KERAS_BACKEND=torch")
+    told = [
+        "exported from this run:\n",
+        "    KERAS_BACKEND=torch python -m training fit --preset toe\n",
+        "Its cost: 1.50 hours for 2 epochs on two cores. Then:\n",
+        "    KERAS_BACKEND=jax python -m training fit --preset foot\n",
+        "Its cost: 2.50 hours for 9 epochs on two cores. Then:\n",
+        f"    KERAS_BACKEND=torch {info['training']['command']}\n",
+    ]
+    places = [training.index(words) for words in told]
+    assert places == sorted(places)
 
 
 def test_a_recipe_of_before_there_could_be_several_teachers_names_its_one() -> None:

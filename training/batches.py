@@ -30,17 +30,25 @@ def age_distribution(
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """Shuffled, augmented training batches, or plain validation batches in order.
 
-    epoch: counted from 1, set by who trains. Batch i of an epoch follows from (seed, epoch, i)
-    alone, so a resumed training sees what an uninterrupted one would have seen.
+    epoch: counted from 1, set by who trains. Batch i of an epoch follows from (seed, views, epoch,
+    i) alone, so a resumed training sees what an uninterrupted one would have seen.
     """
 
-    def __init__(self, lessons: Lessons, preset: Preset, *, training: bool, seed: int = 0) -> None:
+    def __init__(
+        self,
+        lessons: Lessons,
+        preset: Preset,
+        *,
+        training: bool,
+        seed: int = 0,
+        views: int = 0,
+    ) -> None:
         super().__init__()
         self.lessons = lessons
         self.data = lessons.faces
         self.preset = preset
         self.training = training
-        self.seed = seed
+        self.seed = (seed, views) if views else (seed,)
         self.epoch = 1
 
     def __len__(self) -> int:
@@ -55,11 +63,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         preset = self.preset
         order = np.arange(len(self.data))
         if self.training:
-            order = np.random.default_rng((self.seed, self.epoch)).permutation(order)
+            order = np.random.default_rng((*self.seed, self.epoch)).permutation(order)
         chosen = order[index * preset.batch_size : (index + 1) * preset.batch_size]
         pixels = self.data.pixels[chosen]
         if self.training:
-            rng = np.random.default_rng((self.seed, self.epoch, index))
+            rng = np.random.default_rng((*self.seed, self.epoch, index))
             pixels = augment(pixels, preset.size_at(self.epoch), preset.augmentation, rng)
         ages, female = self.data.ages[chosen], self.data.female[chosen]
         age: npt.NDArray[np.float32] = ages[:, None]

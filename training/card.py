@@ -107,9 +107,10 @@ def _faults(what: str, counts: Mapping[str, int]) -> Iterator[str]:
 def _training(info: Mapping[str, Any], rows: list[dict[str, float]]) -> Iterator[str]:
     training = info["training"]
     kept = rows[training["epoch_kept"] - 1]
-    before = training.get("start")
-    if before:
+    earlier = list(_earlier(training))
+    if earlier:
         yield "Begun with the weights of a model that was exported from this run:"
+    for before in reversed(earlier):
         yield f"    KERAS_BACKEND={before['backend']} {before['command']}"
         yield (
             f"Its cost: {before['seconds'] / 3600:.2f} hours for {before['epochs']} epochs on"
@@ -130,6 +131,13 @@ def _training(info: Mapping[str, Any], rows: list[dict[str, float]]) -> Iterator
     yield table(("recipe", ""), recipe_rows(info), text_columns=2)
     yield "Exported by:"
     yield f"    {info['command']}"
+
+
+def _earlier(training: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The trainings that one went on from, the last one first."""
+    while training.get("start"):
+        training = training["start"]
+        yield training
 
 
 def _output(info: Mapping[str, Any]) -> Iterator[str]:

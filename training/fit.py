@@ -94,13 +94,15 @@ def fit(
     epochs: int | None = None,
     limit: int | None = None,
     precision: str = "float32",
+    views: int = 0,
     progress: bool = True,
 ) -> dict[str, float]:
     """Train a preset. Returns the history row of the epoch that was kept.
 
     epochs: train fewer than the preset says, on the preset's schedule. limit: use so many
     images of the folder only, for rehearsals. precision: of the computations, one of
-    presets.PRECISIONS; weights are float32 always.
+    presets.PRECISIONS; weights are float32 always. views: another number draws other views of the
+    same images, of the same split: for a run that goes on from one of the same seed.
     Raises AnnotateError where `out` holds another run, or nothing to resume.
     """
     last = preset.epochs if epochs is None else epochs
@@ -114,6 +116,8 @@ def fit(
         settings["start"] = sources.start
     if precision != "float32":
         settings["precision"] = precision
+    if views:
+        settings["views"] = views
     if resume:
         check_settings(out, settings)
     elif (out / "checkpoint.npz").exists():
@@ -122,9 +126,13 @@ def fit(
     faces = load_parts(sources.data, preset, seed=seed, limit=limit, parts=("train", "validation"))
     if resume:
         check_splits(out, faces)
+    options = [sources.options]
+    if precision != "float32":
+        options.append(f"--precision {precision}")
+    if views:
+        options.append(f"--views {views}")
     command = (
-        f"python -m training fit --preset {preset.name} {sources.options}"
-        f"{f' --precision {precision}' if precision != 'float32' else ''} --out runs/{out.name}"
+        f"python -m training fit --preset {preset.name} {' '.join(options)} --out runs/{out.name}"
     )
     run = {"settings": settings, "command": command, **_environment()}
     if sources.start is not None:
@@ -132,7 +140,7 @@ def fit(
     write_run(out, run, faces)
     lessons = training_lessons(out, preset, faces, sources, resume=resume)
     keras.utils.set_random_seed(seed)
-    train = Batches(lessons, preset, training=True, seed=seed)
+    train = Batches(lessons, preset, training=True, seed=seed, views=views)
     validation = Batches(Lessons(faces.parts["validation"]), preset, training=False)
     model = starting_model(preset, precision)
     if sources.start is not None and not resume:
