@@ -5,11 +5,11 @@ What differs is said in the words of the command line. All values are JSON types
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from annotate import plan_files
 from annotate.errors import shown
+from annotate.names import absolute
 from annotate.plan import Plan
 from annotate.run_config import RunConfig
 
@@ -35,8 +35,8 @@ def differences(made: dict[str, Any], wanted: dict[str, Any]) -> str:
 def request(config: RunConfig) -> dict[str, Any]:
     """What decides which files are the inputs of a run, but for the limit."""
     return {
-        "sources": [s if s == "-" else os.path.abspath(s) for s in config.sources],
-        "from": None if config.table is None else os.path.abspath(config.table),
+        "sources": [s if s == "-" else absolute(s) for s in config.sources],
+        "from": None if config.table is None else absolute(config.table),
         "column": config.column,
         "exclude": list(config.exclude),
         "default_excludes": config.default_excludes,

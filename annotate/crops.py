@@ -7,11 +7,13 @@ import io
 import os
 import secrets
 from collections.abc import Iterable
+from functools import lru_cache
 
 from PIL import Image
 
 from annotate.errors import AnnotateError, shown
 from annotate.images import Pixels
+from annotate.plan import Plan
 from annotate.selection import Selection
 
 QUALITY = 95
@@ -28,6 +30,21 @@ def check_crops_folder(folder: str, sources: Iterable[str], selection: Selection
             raise AnnotateError(
                 f"the folder for crops, {shown(folder, 300)}, lies in {shown(source, 300)}, and the"
                 " next run would take the crops for photographs: name one outside, or a hidden one"
+            )
+
+
+def check_no_inputs_in(folder: str, plan: Plan) -> None:
+    """Make sure that no crop takes the name of an input. Raises AnnotateError."""
+    real = os.path.realpath(os.fsencode(folder))
+    if not os.path.isdir(real):
+        return
+    # Most inputs share their folder with others.
+    real_folder = lru_cache(1024)(os.path.realpath)
+    for key in range(len(plan)):
+        if real_folder(os.path.dirname(plan.location(key))) == real:
+            raise AnnotateError(
+                f"the folder for crops, {shown(folder, 300)}, holds inputs of this run: name"
+                " another"
             )
 
 

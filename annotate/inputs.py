@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from itertools import islice
 from threading import Event
@@ -25,8 +25,9 @@ class Inputs:
 
     options: of the scan that made the plan; its limit counts members too. is_unread: whether a
     member, whose bytes are not there yet, does not need them; asked once of each. start: where an
-    earlier run of the plan has ended; given: how many inputs it had until there. `has_ended`: all
-    have been given.
+    earlier run of the plan has ended; given: how many inputs it had until there; done: names of
+    the members that it had of the archive there, if some are wanted. `has_ended`: all have been
+    given.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class Inputs:
         *,
         start: Cursor = _FIRST,
         given: int = 0,
+        done: Collection[bytes] = (),
     ) -> None:
         self._plan = plan
         self._limit = options.limit
         self._selection = Selection(options)
         self._is_unread = is_unread
         self._start = start
+        self._done = done
         self._stopped = Event()
         self._given = given
         self.has_ended = False
@@ -111,6 +114,7 @@ class Inputs:
             is_unread=self._is_unread,
             is_stopped=self._stopped.is_set,
             skip=skip,
+            done=self._done if skip else (),
         )
 
     def _members(self, source: Source) -> Iterator[Source]:

@@ -29,6 +29,7 @@ from annotate.parts import Part
 from annotate.plan import Plan
 from annotate.records import Cursor
 from annotate.summary import Tally
+from annotate.targets import hidden_files, standing
 
 FORMAT = 1
 """Of the work folder. Raised when its files change their meaning."""
@@ -199,20 +200,42 @@ class Journal:
     def publish(self, made: Path) -> None:
         """Give the output, complete and on disk in the work folder, its final name, and leave.
 
-        made: its file, or the folder of the parts. Raises OSError.
+        made: its file, or the folder of the parts. Raises OSError, and AnnotateError where the
+        target is not what it was when the run began.
         """
         if not self.is_publishing:
             self._append(PUBLISHING)
             self.is_publishing = True
+        self.check_target()
         if self.target.is_dir():  # which no rename replaces
             durable.rename(self.target, self.folder / REPLACED)
         durable.rename(made, self.target)
+        self._give_back()
         self.clear()
+
+    def check_target(self) -> None:
+        """Make sure that nothing came to the target since the run began. Raises AnnotateError."""
+        assert self.header is not None
+        now = standing(self.target)
+        # A crash may have come when the old output was away already. Older runs did not look.
+        if now is not None and now != self.header.get("standing", now):
+            raise AnnotateError(
+                f"{self.target} is not what stood there when its run began: move it away, and the"
+                " same command goes on"
+            )
+
+    def _give_back(self) -> None:
+        """Files that hid beside the parts of a data set that was replaced stay beside the new."""
+        replaced = self.folder / REPLACED
+        if replaced.is_dir() and self.target.is_dir():
+            for file in hidden_files(replaced):
+                if not (self.target / file.name).exists():
+                    durable.rename(file, self.target / file.name)
 
     def finish(self) -> bool:
         """Do what is left of a publication that a crash cut short. Returns whether there was any.
 
-        Raises OSError.
+        Raises OSError, AnnotateError.
         """
         if not self.is_publishing:
             return False
@@ -221,6 +244,7 @@ class Journal:
         if is_there:
             self.publish(made)
         else:  # it had its name already
+            self._give_back()
             self.clear()
         return True
 
@@ -305,6 +329,16 @@ class Journal:
             for entry in (self.folder / PARTS).iterdir():
                 if entry.name not in named:
                     entry.unlink()
+
+
+def finish_left(target: Path) -> None:
+    """Do what is left of a publication that a crash cut short, whatever is asked for now.
+
+    Only then is there at the target what it is to hold. Raises OSError, AnnotateError.
+    """
+    if (target.parent / f".{target.name}.annotate" / HEADER).exists():
+        with Journal(target) as journal:
+            journal.finish()
 
 
 def _parsed(raw: bytes) -> dict[str, Any] | None:

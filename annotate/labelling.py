@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,25 @@ import numpy as np
 from annotate import agreement, durable, plan_files
 from annotate.arrow_files import count_rows
 from annotate.errors import AnnotateError
-from annotate.journal import PARTS, Journal
+from annotate.journal import PARTS, Journal, finish_left
 from annotate.model import Model
 from annotate.pipeline import Progress, Run, Taken, attributes, check, find_inputs, ready_model
 from annotate.plan import Plan
 from annotate.previous import Previous
 from annotate.run_config import RunConfig
-from annotate.scan import Scan
-from annotate.steps import Steps, changes, expected_inputs, plan_of_failures
+from annotate.scan import Scan, is_scanned
+from annotate.steps import Steps, changes, expected_inputs, members_done, plan_of_failures
 from annotate.summary import Summary
-from annotate.writers import explained, is_output, output_kind, write_batches
+from annotate.targets import (
+    check_crops_beside,
+    check_is_not_read,
+    explained,
+    is_output,
+    located,
+    output_kind,
+    standing,
+)
+from annotate.writers import write_batches
 
 PART_CROPS = 2048
 PART_PHOTOGRAPHS = 256
@@ -89,14 +98,18 @@ class Job:
         self.config = config
         self.target = target
         self.options = options or OutputOptions()
-        self._kind = output_kind(target)
         self.run: Run | None = None
+        place = located(target)
+        with explained(target):
+            finish_left(place)
+        self._kind = output_kind(target)
+        if config.save_crops is not None:
+            check_crops_beside(config.save_crops, place)
         if self.options.update or not self.options.retry_failed:
             check(config, model)
         self._check_kind()
         with explained(target):
-            # A trailing separator is how a person says "a folder"; it is no part of the name.
-            self._journal = Journal(Path(os.path.abspath(target)))
+            self._journal = Journal(place)
         try:
             with explained(target):
                 self._journal.finish()
@@ -128,6 +141,7 @@ class Job:
         run, journal = self.run, self._journal
         assert run is not None
         assert journal.header is not None
+        check_is_not_read(journal.target, run.found.plan, self.config.table)
         try:
             for part in run.parts(journal.header["part_size"], progress):
                 journal.commit(part, run.inputs.take_skipped(part.cursor.item))
@@ -214,15 +228,14 @@ class Job:
                 f"{self.target} is unfinished, and its run had {differs}: repeat that command to"
                 " finish it, or pass --overwrite to start again"
             )
+        if header["previous"] is None:
+            self._journal.check_target()
         plan = self._journal.plan()
         if header["limit"] != self.config.limit and not self.options.retry_failed:
             plan = self._extended(header, plan)
         previous = None
         if header["previous"] is not None:
-            if (
-                not self._journal.target.exists()
-                or _state(self._journal.target) != header["previous"]
-            ):
+            if standing(self._journal.target) != header["previous"]:
                 raise AnnotateError(
                     f"{self.target} is not the output that its unfinished update began with:"
                     " pass --overwrite to start again"
@@ -278,7 +291,7 @@ class Job:
                 " again, or another -o"
             )
         if self.options.retry_failed and not self.options.update:
-            plan = plan_of_failures(previous)
+            plan = plan_of_failures(previous, self.config.scan_options)
             return self._begun(Scan(plan), previous, agreement.inputs_in(made)) if plan else None
         found = find_inputs(self.config)
         if self.options.update:
@@ -311,7 +324,8 @@ class Job:
             "inputs": inputs or agreement.inputs_of(found.plan, self.config.limit),
             "part_size": self.options.part_size or size,
             "skipped": dict(found.skipped),
-            "previous": None if previous is None else _state(self._journal.target),
+            "previous": None if previous is None else standing(self._journal.target),
+            "standing": standing(self._journal.target),
         }
         self._journal.begin(header, found.plan)
         if previous is not None:
@@ -322,13 +336,14 @@ class Job:
         """What is left to do of a plan, by what the journal says."""
         journal = self._journal
         assert journal.header is not None
-        taken = Taken(journal.cursor, journal.tally, previous)
+        taken = Taken(journal.cursor, journal.tally, previous=previous)
         done = Previous(journal.folder / PARTS) if journal.parts else None
         if previous is not None:
             taken.steps = self._steps(found.plan, previous, done)
             # Crops are saved of what is read; who asks for them wants those of copies, too.
             taken.known = journal.known if self.config.save_crops is None else None
         if done is not None:
+            taken.members = members_done(found.plan, journal.cursor, done)
             taken.seen = done.labelled_contents if self.config.skip_duplicates else set()
             done.close()
         before = Scan(found.plan, found.skipped + journal.skipped)
@@ -337,6 +352,9 @@ class Job:
 
     def _steps(self, plan: Plan, previous: Previous, done: Previous | None) -> Steps:
         """What becomes of the inputs of a finished output. done: the parts so far."""
+        is_listed = partial(
+            is_scanned, sources=self.config.sources, options=self.config.scan_options
+        )
         seen = np.zeros(len(previous), bool)
         if done is not None:
             done.mark_in(previous, seen)
@@ -349,6 +367,8 @@ class Job:
             start=self._journal.cursor,
             seen=seen,
             position=int(np.flatnonzero(seen)[-1]) + 1 if seen.any() else 0,
+            # A retry scans the folders that could not be listed, and no others.
+            is_listed=is_listed if self.options.update else os.path.isdir,
         )
 
 
@@ -366,10 +386,3 @@ def write(
     """
     with Job(config, target, options, model=model) as job:
         return None if job.run is None else job.label(progress)
-
-
-def _state(path: Path) -> list[Any]:
-    """What tells that an output is still the same: JSON types."""
-    files = sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
-    states = [file.stat() for file in files]
-    return [[state.st_size, state.st_mtime_ns] for state in states]

@@ -7,10 +7,11 @@ row a backslash is `\\`, a byte that is not UTF-8 is `\xNN`, and a `!/` that bel
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, AnyStr
 
 from annotate.errors import AnnotateError, shown
 
@@ -25,6 +26,20 @@ MAX_PATH_BYTES = 2**16
 
 _BACKSLASH = b"\\"
 _ESCAPE = re.compile(rb"\\(\\|x[0-9a-f]{2})")
+
+
+def absolute(path: AnyStr) -> AnyStr:
+    """A path from the root, without `.` and `..`, that leads where the system takes it.
+
+    os.path.abspath takes `link/..` for the folder that holds the link.
+    """
+    parent, separator = ("..", os.sep) if isinstance(path, str) else (b"..", os.fsencode(os.sep))
+    parts = path.split(separator)
+    if os.name == "posix" and parent in parts:
+        behind = len(parts) - parts[::-1].index(parent)
+        with contextlib.suppress(OSError, ValueError):  # whoever opens it comes to the same fault
+            path = os.path.join(os.path.realpath(separator.join(parts[:behind])), *parts[behind:])
+    return os.path.abspath(path)
 
 
 def escape(name: bytes) -> str:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from annotate import rows
 from annotate.batching import WAITING_BATCHES, predict_in_batches
-from annotate.crops import check_crops_folder, make_crops_folder
+from annotate.crops import check_crops_folder, check_no_inputs_in, make_crops_folder
 from annotate.decoding import DecodeOptions, crashed, decode_step, load_decoders, timed_out
 from annotate.engines import usable_cpus
 from annotate.errors import AnnotateError
@@ -60,13 +60,15 @@ class RunResult:
 class Taken:
     """Where an earlier process left a run, and what is known from there.
 
-    cursor: the place in the plan; tally: of the inputs before. previous: a finished output whose
+    cursor: the place in the plan; tally: of the inputs before; members: names of those that were
+    done of an archive there of which some are wanted. previous: a finished output whose
     rows are taken over, steps: which. seen: digests of the contents that have their labels.
     known: a file of the contents that `previous` knows.
     """
 
     cursor: Cursor = field(default_factory=Cursor)
     tally: Tally = field(default_factory=Tally)
+    members: set[bytes] = field(default_factory=set)
     previous: Previous | None = None
     steps: Steps | None = None
     seen: set[bytes] = field(default_factory=set)
@@ -98,6 +100,7 @@ class Run:
             partial(_is_unread, is_kept=is_kept),
             start=taken.cursor,
             given=taken.tally.of_plan,
+            done=taken.members,
         )
         self._besides = taken.tally.done - taken.tally.of_plan
         self.summary.take_up(taken.tally)
@@ -154,6 +157,7 @@ class Run:
 
     def _begin(self) -> float:
         if self.config.save_crops is not None:
+            check_no_inputs_in(self.config.save_crops, self.found.plan)
             make_crops_folder(self.config.save_crops)
         self._committed = self.summary.done
         return time.monotonic()

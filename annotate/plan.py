@@ -15,6 +15,9 @@ from typing import NamedTuple, overload
 from annotate.names import escape, escape_path, posix
 from annotate.records import Failure, Source
 
+FOLDER = b"."
+"""The path of a SOURCE that is a folder which cannot be listed."""
+
 _UNKNOWN = -1
 
 
@@ -37,6 +40,11 @@ class Found(NamedTuple):
     def location(self) -> bytes:
         """The path that opens it."""
         return os.path.join(self.root, self.path)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder, which is an input where it cannot be listed."""
+        return self.path == FOLDER or self.path.endswith(b"/")
 
 
 @dataclass

@@ -17,9 +17,9 @@ from functools import lru_cache
 
 from annotate import listing
 from annotate.errors import AnnotateError
-from annotate.names import for_people, is_archive_name, split_archive
+from annotate.names import absolute, for_people, is_archive_name, split_archive
 from annotate.patterns import Pattern, Places
-from annotate.plan import Found, Plan
+from annotate.plan import FOLDER, Found, Plan
 from annotate.records import Failure, Status, modified_ns
 from annotate.selection import ScanOptions, Selection
 
@@ -49,6 +49,21 @@ def scan(sources: Sequence[str | os.PathLike[str]], options: ScanOptions) -> Sca
             break
         scanner.add(found)
     return scanner.found
+
+
+def scan_below(root: bytes, path: bytes, options: ScanOptions) -> Iterator[Found]:
+    """The inputs of a folder that an earlier scan could not list. root, path: of its row."""
+    start = b"" if path == FOLDER else path
+    return _Scanner(options, several=False).walk(root, start=start)
+
+
+def is_scanned(folder: bytes, sources: Sequence[str], options: ScanOptions) -> bool:
+    """Whether a scan of SOURCEs has listed a folder, or has it as an input that cannot be."""
+    selection = Selection(options)
+    return os.path.isdir(folder) and any(
+        os.path.isdir(source) and selection.is_walked(source, os.fsdecode(folder))
+        for source in sources
+    )
 
 
 class _Scanner:
@@ -128,20 +143,20 @@ class _Scanner:
         """The inputs of a SOURCE of the command line."""
         if not source:
             raise AnnotateError("a SOURCE is empty: expected a folder, a file or a pattern")
-        absolute = os.path.abspath(source)
+        place = absolute(source)
         try:
-            status = os.stat(absolute)
+            status = os.stat(place)
         except (OSError, ValueError) as error:
-            if (member := split_archive(absolute)) is not None:
+            if (member := split_archive(place)) is not None:
                 yield from self._member(*member)
             elif glob.has_magic(source):
-                yield from self._glob(absolute)
-            elif isinstance(error, PermissionError) or os.path.islink(absolute):
-                yield Found(*os.path.split(absolute), failure=_unreadable(error))
+                yield from self._glob(place)
+            elif isinstance(error, PermissionError) or os.path.islink(place):
+                yield Found(*os.path.split(place), failure=_unreadable(error))
             else:
                 raise AnnotateError(f"no such file or folder: {for_people(source)}") from error
             return
-        yield from self._existing(absolute, status)
+        yield from self._existing(place, status)
 
     def _entry(self, entry: listing.Entry) -> Iterator[Found]:
         """The inputs of an entry of a list. Its name is taken as it is: no pattern."""
@@ -152,7 +167,7 @@ class _Scanner:
                 return
             root, below = entry.root, entry.path
         else:
-            path = os.path.abspath(entry.path)
+            path = absolute(entry.path)
             root, below = os.path.split(path)
         try:
             status = os.stat(path)
@@ -171,7 +186,7 @@ class _Scanner:
         """The inputs of a folder, file or archive that was named. path: absolute."""
         root, name = os.path.split(path)
         if stat.S_ISDIR(status.st_mode):
-            yield from self._walk(path)
+            yield from self.walk(path)
         elif stat.S_ISREG(status.st_mode):
             is_archive = is_archive_name(path)
             yield Found(root, name, status.st_size, modified_ns(status), is_archive=is_archive)
@@ -200,14 +215,19 @@ class _Scanner:
             raise AnnotateError(
                 f"no file matches {for_people(pattern)}: no folder {for_people(base)}"
             )
-        yield from self._walk(base, walked)
+        yield from self.walk(base, walked)
         if not walked.has_matched:
             raise AnnotateError(f"no file matches {for_people(pattern)}")
 
-    def _walk(self, root: bytes, pattern: Pattern | None = None) -> Iterator[Found]:
-        """The inputs below a folder, without recursion, so that depth has no limit."""
+    def walk(
+        self, root: bytes, pattern: Pattern | None = None, *, start: bytes = b""
+    ) -> Iterator[Found]:
+        """The inputs below a folder, without recursion, so that depth has no limit.
+
+        start: the folder below root to begin with, with a final slash.
+        """
         pattern = pattern or Pattern([])
-        stack = [(iter([b""]), pattern.start)]
+        stack = [(iter([start]), pattern.start)]
         while stack:
             entries, places = stack[-1]
             path = next(entries, None)
@@ -221,7 +241,7 @@ class _Scanner:
                     places = pattern.step(places, os.path.basename(path[:-1]))
                 listed = self._list(root, path, pattern, places)
                 if isinstance(listed, Failure):
-                    yield Found(root, path or b".", failure=listed)
+                    yield Found(root, path or FOLDER, failure=listed)
                 else:
                     stack.append((iter(listed), places))
 

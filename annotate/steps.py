@@ -8,16 +8,19 @@ stood: before the next input that stood behind them.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from annotate.archives import names_in
 from annotate.inputs import Inputs
-from annotate.plan import Plan
+from annotate.plan import FOLDER, Plan
 from annotate.previous import Previous
 from annotate.records import Cursor, Kept, Source, modified_ns
+from annotate.scan import scan_below
+from annotate.selection import ScanOptions
 
 KEPT_TOGETHER = 256
 """Inputs whose rows are kept that pass together, at most."""
@@ -70,7 +73,8 @@ class Steps:
     expected: of each input of `previous`, whether the plan will come to it. retry: label those
     that failed again. prune: drop inputs whose file has vanished. start: where the plan is taken
     up; position: of `previous`, up to which rows that the plan does not have are in place; seen:
-    of each of its inputs, whether its rows are there, or others in their stead.
+    of each of its inputs, whether its rows are there, or others in their stead. is_listed: whether
+    the plan has what is in a folder, if that can be listed.
     """
 
     def __init__(
@@ -84,19 +88,23 @@ class Steps:
         start: Cursor = _FIRST,
         seen: Flags | None = None,
         position: int = 0,
+        is_listed: Callable[[bytes], bool] = lambda folder: False,
     ) -> None:
         none = np.zeros(len(previous), bool)
         self._plan = plan
         self._previous = previous
         self._expected = expected
         self._redone = previous.failed if retry else none
+        self._is_retry = retry
         self._prune = prune
+        self._is_listed = is_listed
         self._seen = none.copy() if seen is None else seen
         self._position = position
         self._cursor = start
         # Archives before this item are ended. The last one before the start may not have been.
         self._ended = max(0, start.item - 1)
-        self._read_whole: set[bytes] = set()
+        self._archives = {plan.location(key) for key in range(len(plan)) if plan.is_archive(key)}
+        self._names: tuple[bytes, set[bytes] | None] = (b"", None)
         self._decided: tuple[str, int | None, bool] | None = None
         self.besides = 0
         """Inputs so far that the plan does not have, and whose rows stay."""
@@ -130,7 +138,9 @@ class Steps:
             if source.place == 0:
                 # Before the archive comes what stood before it.
                 yield from self._up_to(min(self._previous.members(source.location), default=0))
-            if ordinal is not None:
+            if ordinal is None:
+                yield from self._up_to(self._row_of_folder(source.location))
+            else:
                 yield from self._up_to(ordinal)
                 self._position = max(self._position, ordinal + 1)
                 self._seen[ordinal] = True
@@ -139,10 +149,6 @@ class Steps:
                 yield Kept(ordinal, ordinal + 1, source.cursor)
             else:
                 yield source
-            if source.place is not None:
-                self._read_whole.add(source.location)
-            elif self._plan.is_archive(source.key):  # the row of an archive that broke off
-                self._read_whole.discard(source.location)
         if inputs.has_ended:
             yield from self._end_archives(len(self._plan))
             self._expected[:] = False
@@ -163,6 +169,19 @@ class Steps:
             yield from self._up_to(max(members, default=-1) + 1)
         self._ended = max(self._ended, item)
 
+    def _row_of_folder(self, location: bytes) -> int:
+        """Where the row stands of the folder that a new input lies in, which could not be listed.
+
+        0 where there is none. In plan order it comes by itself; a retry has no other inputs.
+        """
+        folder = os.path.dirname(location)
+        while self._is_retry and folder != os.path.dirname(folder):
+            for name in (b"", FOLDER):
+                for ordinal in self._previous.find_path(os.path.join(folder, name)):
+                    return ordinal
+            folder = os.path.dirname(folder)
+        return 0
+
     def _up_to(self, position: int) -> Iterator[Kept]:
         """Those before a place in the previous output that the plan does not have, and stay."""
         yield from self._besides(range(self._position, position))
@@ -174,6 +193,8 @@ class Steps:
             if self._seen[ordinal] or self._expected[ordinal]:
                 continue
             self._seen[ordinal] = True
+            if self._is_unlisted_folder(ordinal):
+                continue
             if not self._prune or not self._has_vanished(ordinal):
                 self.besides += 1
                 yield Kept(ordinal, ordinal + 1, self._cursor, is_beside=True)
@@ -188,7 +209,20 @@ class Steps:
             return True
         except (OSError, ValueError):
             return False
-        return found.member is not None and location in self._read_whole
+        if found.member is None or location not in self._archives:
+            return False
+        # A member may be there and not be an input: it may be excluded, or not be wanted.
+        if self._names[0] != location:
+            self._names = location, names_in(location)
+        names = self._names[1]
+        return names is not None and found.member not in names
+
+    def _is_unlisted_folder(self, ordinal: int) -> bool:
+        """Whether an input is a folder that could not be listed, and has been listed now."""
+        if not self._previous.failed[ordinal]:
+            return False
+        found = self._previous.found(ordinal)
+        return found.is_folder and self._is_listed(found.location)
 
 
 def expected_inputs(plan: Plan, previous: Previous) -> Flags:
@@ -207,14 +241,32 @@ def expected_inputs(plan: Plan, previous: Previous) -> Flags:
     return expected
 
 
-def plan_of_failures(previous: Previous) -> Plan:
-    """The inputs of a previous output that failed, to be tried again."""
+def members_done(plan: Plan, cursor: Cursor, done: Previous) -> set[bytes]:
+    """Names of the members that have rows of the archive at a cursor, if some are wanted of it.
+
+    done: the rows up to there.
+    """
+    item = cursor.item
+    if item >= len(plan) or not plan.is_archive(item) or plan.wanted(item) is None:
+        return set()
+    found = (done.found(ordinal) for ordinal in done.members(plan.location(item)))
+    return {each.member for each in found if each.member is not None}
+
+
+def plan_of_failures(previous: Previous, options: ScanOptions) -> Plan:
+    """The inputs of a previous output that failed, to be tried again.
+
+    options: of a scan of folders that could not be listed.
+    """
     plan = Plan()
     archives: dict[bytes, int] = {}
     for ordinal in np.flatnonzero(previous.failed).tolist():
         found = previous.found(ordinal)
         location = found.location
-        if not found.is_archive:
+        if found.is_folder:
+            for item in scan_below(found.root, found.path, options):
+                plan.append(item)
+        elif not found.is_archive:
             plan.append(found)
         elif location in archives:
             plan.want(archives[location], found.member)

@@ -11,7 +11,6 @@ import csv
 import io
 import json
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -24,8 +23,9 @@ import pyarrow.parquet as pq
 
 from annotate import durable
 from annotate.arrow_files import created
-from annotate.errors import AnnotateError, shown
+from annotate.errors import shown
 from annotate.records import COLUMNS
+from annotate.targets import check_target, explained, located
 
 ROW_GROUP_ROWS = 8192
 """Rows held in memory before they are written as one Parquet row group."""
@@ -33,9 +33,6 @@ ROW_GROUP_ROWS = 8192
 PART_ROWS = 131_072
 """Rows of one file in a data-set folder."""
 
-SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl"}
-
-_PART = re.compile(r"part-\d{5,}\.parquet", re.ASCII)
 _RUN_BY_SPREADSHEETS = tuple("=+-@\t\r\n＝＋－＠")
 _QUOTE = "'"
 
@@ -76,53 +73,6 @@ def open_output(target: str, described: pa.Schema, *, overwrite: bool = False) -
         raise
 
 
-def check_target(target: str, *, overwrite: bool) -> str:
-    """As output_kind, and the target is not there yet, unless `overwrite`. Raises AnnotateError."""
-    kind = output_kind(target)
-    if kind != "stdout" and not overwrite and is_output(target):
-        raise AnnotateError(f"{target} exists: pass --overwrite to replace it, or another -o")
-    return kind
-
-
-def is_output(target: str) -> bool:
-    """Whether there is something at a target: an empty folder is nothing."""
-    path = Path(target)
-    with explained(target):
-        return path.exists() and not (path.is_dir() and not any(path.iterdir()))
-
-
-def output_kind(target: str) -> str:
-    """The format of a target: "parquet", "csv", "jsonl", "folder" or "stdout".
-
-    Raises AnnotateError where it cannot be written, so that no work is done in vain.
-    """
-    if target == "-":
-        return "stdout"
-    if not target:
-        raise AnnotateError("the name of the output is empty")
-    with explained(target):  # asking may fail too: a name can be too long
-        return _kind(target, Path(target))
-
-
-def _kind(target: str, path: Path) -> str:
-    """The format of a file or folder. Raises OSError, AnnotateError."""
-    if path.suffix.lower() not in SUFFIXES and path.suffix and not path.is_dir():
-        known = ", ".join(SUFFIXES)
-        raise AnnotateError(f"cannot write {target}: expected {known}, a folder, or - for stdout")
-    if not path.parent.is_dir():
-        raise AnnotateError(f"cannot write {target}: there is no folder {path.parent}")
-    if path.exists() and not path.is_dir() and not path.is_file():
-        raise AnnotateError(
-            f"cannot write {target}: it is a device or a pipe, which an output would replace: pass"
-            " - for stdout, or another name"
-        )
-    if not path.is_dir():
-        return SUFFIXES.get(path.suffix.lower(), "folder")
-    if not _is_our_folder(path):
-        raise AnnotateError(f"cannot write {target}: the folder holds other files than a data set")
-    return "folder"
-
-
 def write_batches(
     kind: str, file: BinaryIO, described: pa.Schema, batches: Iterable[pa.RecordBatch]
 ) -> None:
@@ -140,31 +90,12 @@ def write_batches(
         text.detach()  # the file is closed by whoever opened it
 
 
-def _is_our_folder(path: Path) -> bool:
-    """Whether a folder is empty, or holds Parquet parts and files that hide beside them."""
-    entries = list(path.iterdir())
-    parts = [entry for entry in entries if _PART.fullmatch(entry.name)]
-    others = [entry for entry in entries if not _PART.fullmatch(entry.name)]
-    hidden = all(entry.name.startswith(("_", ".")) and entry.is_file() for entry in others)
-    return not entries or (bool(parts) and hidden)
-
-
-@contextlib.contextmanager
-def explained(target: str) -> Iterator[None]:
-    """Say which output could not be written: the disk is full, or it may not be written."""
-    try:
-        yield
-    except OSError as error:
-        raise AnnotateError(f"cannot write {target}: {error.strerror or error}") from error
-
-
 class _FileOutput:
     """An output on disk: a format's writer over a file in the work folder, then a rename."""
 
     def __init__(self, target: str, described: pa.Schema, overwrite: bool) -> None:
         kind = check_target(target, overwrite=overwrite)
-        # A trailing separator is how a person says "a folder"; it is no part of the name.
-        self._target = Path(os.path.abspath(target))
+        self._target = located(target)
         self._work = self._target.parent / f".{self._target.name}.annotate"
         self._temporary = self._work / self._target.name
         self._file: IO[str] | None = None

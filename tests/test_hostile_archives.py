@@ -38,6 +38,7 @@ from tests.packing import (
     read as read_archive,
 )
 from tests.pictures import encoded
+from tests.steps import limited_steps
 from tests.trees import NAMES
 
 # Names ------------------------------------------------------------------------------------
@@ -306,7 +307,42 @@ def test_a_zip_whose_5000_entries_are_one_member(tmp_path: Path) -> None:
     assert peak < 2e6
 
 
+@pytest.mark.parametrize("name", ["x.tar.gz", "x.tgz"])
+def test_a_name_without_an_end_in_a_gzip_header_takes_no_time(tmp_path: Path, name: str) -> None:
+    """Gzip readers take it a byte at a time: half a second for a megabyte."""
+    path = tmp_path / name
+    path.write_bytes(b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 5_000_000)
+    with limited_steps(4_000_000):  # where all of it costs 130 million
+        (source,) = read_archive(path)
+    assert source.failure is not None
+    assert source.failure.status is Status.DECODE_ERROR
+    assert source.failure.error == "archive: damaged: a name of over 65536 bytes in its header"
+    picture = encoded(plain(), "PNG")
+    with gzip.open(path, "wb") as file:
+        info = tarfile.TarInfo("a.png")
+        info.size = len(picture)
+        padded = picture.ljust(-(-len(picture) // 512) * 512, b"\0")
+        file.write(info.tobuf() + padded + bytes(1024))
+    packed = path.read_bytes()
+    start = 10 + packed[10:].index(b"\0") + 1  # behind the name that gzip.open has put there
+    path.write_bytes(packed[:10] + b"a" * 60_000 + b"\0" + packed[start:])
+    assert [source.data for source in archive_of(path)] == [picture]
+
+
 # Lies -------------------------------------------------------------------------------------
+
+
+def test_a_zip_that_denies_its_entries_where_it_is_large_is_damaged(tmp_path: Path) -> None:
+    """Else it would be an empty one, and three pictures would have no row."""
+    path = zip_of(tmp_path / "x.zip", [b"a.png", b"b.png", b"c.png"], b"x")
+    data = path.read_bytes()
+    end = data.index(b"PK\5\6")
+    end_64 = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 0, 0, 0, end)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, end, 1)
+    path.write_bytes(data[:end] + end_64 + locator + data[end:])
+    (source,) = read_archive(path)
+    assert source.failure is not None
+    assert source.failure.error.endswith("it claims 3 entries, and 0 where it is large")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from annotate import cli
+from annotate.cli.interrupts import InterruptedRunError
 from annotate.readers import read_table
 from tests.conftest import ROOT
 from tests.whole_runs import png
@@ -112,3 +114,40 @@ def test_it_may_come_while_the_command_starts() -> None:
     assert config["options.entry_points"]["console_scripts"].split() == [
         "annotate", "=", "annotate.__main__:main"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_may_come_before_anything_is_labelled(
+    tmp_path: Path, fake_model_folder: Path, number: signal.Signals
+) -> None:
+    """Here while a list is read that does not end."""
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "annotate", "run", "-", "-o", str(tmp_path / "x.csv"),
+            "--faces", "crop", "--model", str(fake_model_folder),
+        ],
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (tmp_path / ".x.csv.annotate").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.stderr is not None
+    said = process.stderr.read()
+    assert process.wait(300) == 130
+    assert said.strip() == "annotate: interrupted"  # Click ends the line of a ^C
+
+
+def test_the_command_that_goes_on_is_shown_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = " ".join(f"IMG_{number:05d}.jpg" for number in range(1000))
+
+    def interrupted(**_: object) -> None:
+        raise InterruptedRunError(f"interrupted: to go on: {command}")
+
+    monkeypatch.setattr(cli.cli, "main", interrupted)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert exit_.value.code == 130
+    assert capsys.readouterr().err == f"annotate: interrupted: to go on: {command}\n"

@@ -18,6 +18,7 @@ from annotate.plan import Found, Plan
 from annotate.previous import Previous
 from annotate.records import Cursor, Kept, Source
 from annotate.rows import schema
+from annotate.run_config import RunConfig
 from annotate.steps import Steps, changes, expected_inputs, plan_of_failures
 from annotate.writers import write_parquet
 
@@ -189,7 +190,7 @@ def test_what_failed_is_labelled_again(tmp_path: Path) -> None:
         Entry("z.zip!/2.jpg", status="unsupported"),
     ]  # fmt: skip
     previous = written(old, tmp_path)
-    plan = plan_of_failures(previous)
+    plan = plan_of_failures(previous, RunConfig().scan_options)
     assert [(item.path, item.is_archive) for item in plan] == [("a1.jpg", False), ("z.zip", True)]
     assert plan.wanted(1) == {b"1.jpg": None}
     assert plan.files == 2

@@ -21,7 +21,8 @@ from annotate import AnnotateError, writers
 from annotate.readers import read_table
 from annotate.records import COLUMNS
 from annotate.rows import schema
-from annotate.writers import check_target, neutralise, open_output, restore, write_parquet
+from annotate.targets import check_target
+from annotate.writers import neutralise, open_output, restore, write_parquet
 
 TARGETS = ["x.parquet", "x.csv", "x.jsonl", "folder"]
 

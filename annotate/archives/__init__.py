@@ -15,7 +15,7 @@ import os
 import stat
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, BinaryIO, cast
 
@@ -42,6 +42,8 @@ _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 """What files of these formats start with. A zip may also have something else before it."""
 
+_MAX_GZIP_NAME = 2**16
+
 _PASSED_OVER = {
     Kind.FOLDER: "folder entry of an archive",
     Kind.LINK: "link in an archive",
@@ -59,8 +61,9 @@ class Archive:
     wanted: names of the members to read; None for all that are images by their name. is_unread:
     whether a member, whose bytes are not there yet, does not need them; asked once of each.
     is_stopped: asked now and then; once it says yes, the iteration ends. skip: leave out the first
-    so many inputs, which an earlier run had. `ahead`: inputs that are known to come, all of them
-    if `is_ahead_known`; `skipped`: what was passed over, by reason.
+    so many inputs, which an earlier run had; done: their names, where some are wanted. `ahead`:
+    inputs that are known to come, all of them if `is_ahead_known`; `skipped`: what was passed over,
+    by reason.
     """
 
     def __init__(
@@ -72,9 +75,11 @@ class Archive:
         is_unread: Callable[[Source], bool] = lambda source: False,
         is_stopped: Callable[[], bool] = lambda: False,
         skip: int = 0,
+        done: Collection[bytes] = (),
     ) -> None:
         self.ahead = len(wanted or ())
         self._skip = skip
+        self._done = done
         self._read_before = 0
         self.is_ahead_known = wanted is not None
         self.skipped: Counter[str] = Counter()
@@ -103,23 +108,25 @@ class Archive:
         else:
             if self._wanted is None:
                 return
+        # No earlier run had the row of the archive: it would have been its last.
+        self._skip = 0
         if self._wanted is None:
-            self._skip = 0  # no earlier run had this row: it would have been its last
             yield replace(self._source, is_archive=False, failure=failure)
         for name in self._missing:
-            yield self._member(name, failure=failure)
+            if name not in self._done:
+                yield self._member(name, failure=failure)
 
     def _inputs(self) -> Iterator[Source]:
         """The inputs in the archive. Raises ArchiveError, OSError, ValueError."""
         with _Reader(self._source.location, self._is_stopped) as reader:
-            if self._skip and self._wanted is None and reader.state != self._planned_state:
+            if self._skip and reader.state != self._planned_state:
                 raise ArchiveError(Status.CHANGED, "changed since the run began")
             if self._wanted is None and reader.has_directory:
                 self._look_ahead(reader)
             for entry in reader.entries():
                 if self._is_input(entry):
                     self.ahead = max(0, self.ahead - 1)
-                    yield from self._read(entry)
+                    yield from self._read(entry, reader)
             reader.check_unchanged()
 
     @property
@@ -145,7 +152,7 @@ class Archive:
     def _why_not(self, entry: Entry) -> str | None:
         return _PASSED_OVER.get(entry.kind) or self._selection.why_not_member(entry.name)
 
-    def _read(self, entry: Entry) -> Iterator[Source]:
+    def _read(self, entry: Entry, reader: _Reader) -> Iterator[Source]:
         """The input that an entry is, its bytes read. Raises ArchiveError behind it."""
         self._read_before += 1
         self._missing.pop(entry.name, None)
@@ -154,7 +161,11 @@ class Archive:
             yield self._member(entry.name, entry, failure=Failure(Status.UNREADABLE, text))
             return
         try:
-            data = b"" if self._is_left(entry) else entry.read(MAX_FILE_BYTES)
+            if self._is_left(entry):
+                reader.leave(entry)
+                data = b""
+            else:
+                data = entry.read(MAX_FILE_BYTES)
         except MemberError as error:
             yield self._member(entry.name, entry, failure=Failure(error.status, str(error)))
             if isinstance(error, ArchiveError):
@@ -233,6 +244,14 @@ class _Reader:
                 raise _StoppedError
             yield entry
 
+    def leave(self, entry: Entry) -> None:
+        """Count an entry that is not read, so that what is given up does not hang on what was kept.
+
+        Raises ArchiveError.
+        """
+        if self._zip is not None:  # what is left of a tar is unpacked all the same
+            self._budget.spend(min(entry.size, MAX_FILE_BYTES))
+
     def check_unchanged(self) -> None:
         """Raise ArchiveError where the archive is not the one that was opened."""
         now = os.fstat(self._file.fileno())
@@ -277,13 +296,27 @@ class _FileStream:
         return self._file.read(size) or b""
 
 
+class _GzipFile(_FileStream):
+    """What a gzip reader reads: the names in headers a byte at a time, however far their end is."""
+
+    _single = 0
+
+    def read(self, size: int, /) -> bytes:
+        """So many bytes; fewer only at the end. Raises ArchiveError."""
+        self._single = self._single + 1 if size == 1 else 0
+        if self._single > _MAX_GZIP_NAME:
+            text = f"damaged: a name of over {_MAX_GZIP_NAME} bytes in its header"
+            raise ArchiveError(Status.DECODE_ERROR, text)
+        return super().read(size)
+
+
 class _GzipStream(_FileStream):
     """A tars.Stream of what a gzip file unpacks to, within a budget."""
 
     def __init__(self, file: BinaryIO, is_stopped: Callable[[], bool], budget: Budget) -> None:
         super().__init__(file, is_stopped)
         # It reads by way of this class, and so can be stopped where nothing comes out for long.
-        packed = cast(BinaryIO, _FileStream(file, is_stopped))
+        packed = cast(BinaryIO, _GzipFile(file, is_stopped))
         self._unpacked = gzip.GzipFile(fileobj=packed, mode="rb")
         self._budget = budget
 
@@ -312,6 +345,15 @@ class _GzipStream(_FileStream):
             raise ArchiveError(Status.DECODE_ERROR, text) from error
         self._budget.spend(len(part))
         return part
+
+
+def names_in(archive: bytes) -> set[bytes] | None:
+    """The names of all entries of an archive; None where it cannot be read to its end."""
+    try:
+        with _Reader(archive, lambda: False) as reader:
+            return {entry.name for entry in reader.entries()}
+    except (OSError, ValueError, ArchiveError):
+        return None
 
 
 def open_input(row: Mapping[str, Any]) -> BinaryIO:

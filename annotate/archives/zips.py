@@ -116,6 +116,8 @@ class Zip:
         end, is_64 = tail_at + at, False
         large = self._find_end_64(end)
         if large is not None:
+            if large[2] < count != _FULL_16:  # entries would be lost
+                raise _damaged(f"it claims {count} entries, and {large[2]} where it is large")
             end, disk, count, length, offset = large
             is_64 = True
         # What stands before the zip is not counted in its offsets.

@@ -145,7 +145,7 @@ def main() -> None:
     except ClosedPipeError:  # the reader of our output has what it wanted
         code = 0
     except InterruptedRunError as error:
-        code = _complain(str(error), 130)
+        code = _complain(str(error), 130, limit=None)
     except (KeyboardInterrupt, click.Abort):
         code = _complain("interrupted", 130)
     for stream in (sys.stdout, sys.stderr):
@@ -169,7 +169,11 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, "w", encoding="utf-8"))
 
 
-def _complain(text: str, code: int) -> int:
-    """Print one line for people on stderr, its control characters made visible."""
-    say(f"annotate: {shown(' '.join(text.split(chr(10))), 2000, quote=False)}")
+def _complain(text: str, code: int, limit: int | None = 2000) -> int:
+    """Print one line for people on stderr, its control characters made visible.
+
+    limit: characters that are shown; None for all, as of a command to be repeated.
+    """
+    line = " ".join(text.split("\n"))
+    say(f"annotate: {shown(line, len(line) if limit is None else limit, quote=False)}")
     return code

@@ -241,7 +241,7 @@ def _describe(config: RunConfig, output: str | None) -> None:
     from annotate.cli.progress import say
     from annotate.estimate import describe
     from annotate.pipeline import prepare
-    from annotate.writers import output_kind
+    from annotate.targets import output_kind
 
     if output is not None:
         output_kind(output)

@@ -17,7 +17,7 @@ from annotate.export.labelled import Labelled
 from annotate.export.sidecars import Naming, Sidecars, check_tree
 from annotate.export.tally import Tally, count
 from annotate.names import for_people
-from annotate.writers import explained
+from annotate.targets import explained
 
 FORMATS = ("label-studio", "coco", "xmp")
 

@@ -14,7 +14,7 @@ from annotate import durable
 from annotate.errors import AnnotateError, shown
 from annotate.export.labelled import Input, LeftOut
 from annotate.export.tally import Reason, Tally
-from annotate.writers import explained
+from annotate.targets import explained
 
 SUFFIX = ".json"
 

@@ -18,8 +18,8 @@ from annotate.export.tree import Tree
 from annotate.export.xmp import keywords, packet
 from annotate.images import load_parsers
 from annotate.names import for_people
+from annotate.targets import explained
 from annotate.workers import OrderedMap
-from annotate.writers import explained
 
 TIMEOUT_S = 120.0
 """An original whose orientation takes longer to read is left out."""

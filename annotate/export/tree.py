@@ -18,7 +18,7 @@ from pathlib import Path
 from annotate import durable
 from annotate.errors import shown
 from annotate.export.tally import Reason
-from annotate.writers import explained
+from annotate.targets import explained
 
 MAX_NAME_BYTES = 255
 """No common file system has longer names of files."""

@@ -27,7 +27,8 @@ from annotate.review.filters import finite
 from annotate.review.journal import Journal, journal_path
 from annotate.review.placing import place
 from annotate.rows import UNCERTAIN_AGE_SD, UNCERTAIN_GENDER, attributes_of, type_of, with_metadata
-from annotate.writers import ROW_GROUP_ROWS, check_target, open_output
+from annotate.targets import check_target, located
+from annotate.writers import ROW_GROUP_ROWS, open_output
 
 ATTRIBUTE = "corrections"
 """In the output's metadata. It tells `annotate run --update` that no run made these rows."""
@@ -241,7 +242,7 @@ def _check_target(
     """Raise AnnotateError where the target is what is read, or somebody else is at it."""
     if check_target(target, overwrite=overwrite) == "stdout":
         return
-    place = Path(os.path.abspath(target))
+    place = located(target)
     if os.path.realpath(place) in map(os.path.realpath, (out, corrections)):
         raise AnnotateError(
             f"{shown(target, 300)} is what is to be read: name another -o, such as"
