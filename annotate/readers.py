@@ -23,6 +23,7 @@ from annotate.errors import AnnotateError, one_line, shown
 from annotate.frames import AGE_BAND, CLOSED, FILE, age_bands, files, to_frame
 from annotate.records import COLUMNS, REVIEW_COLUMNS, Column
 from annotate.rows import type_of, with_metadata
+from annotate.targets import SUFFIXES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,6 +100,11 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
     try:
         return reader(target, columns).unify_dictionaries()
     except _UNREADABLE as error:
+        if reader is _read_parquet and target.is_file() and target.suffix.lower() not in SUFFIXES:
+            raise AnnotateError(
+                f"{_name(target)} is no output of annotate: those are {', '.join(SUFFIXES)} files,"
+                " or folders of Parquet files"
+            ) from error
         raise _unreadable(target, error) from error
 
 

@@ -313,3 +313,14 @@ def test_a_folder_is_read_in_the_order_of_its_parts(tmp_path: Path) -> None:
     assert list(frame.columns) == COLUMN_NAMES
     with pytest.raises(AnnotateError, match="has no column 'note'"):
         read(tmp_path / "data", columns=["note"])
+
+
+def test_a_file_of_another_kind_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x\n")
+    (tmp_path / "a.parquet").write_text("x\n")
+    with pytest.raises(
+        AnnotateError, match=r"a\.txt is no output of annotate: those are \.parquet"
+    ):
+        read(tmp_path / "a.txt")
+    with pytest.raises(AnnotateError, match=r"cannot read .*a\.parquet: "):
+        read(tmp_path / "a.parquet")

@@ -228,6 +228,14 @@ def test_a_second_review_keeps_what_the_first_one_said() -> None:
     assert (untouched[0]["label_source"], untouched[0]["labelled"]) == ("person", "gender")
 
 
+def test_a_label_source_of_a_report_is_no_earlier_review() -> None:
+    """It says where labels came from, beside ages and genders that are a model's."""
+    table = made_table(*(face_at("a.jpg", i, BOXES[i], sha256=DIGEST) for i in range(2)))
+    report = table.append_column("label_source", pa.array(["utkface_name"] * 2))
+    found = corrected(Faces(report), {0: Said("male")}).to_pylist()
+    assert [row["label_source"] for row in found] == ["person", "model"]
+
+
 def reviewed(tmp_path: Path, kind: str = "parquet") -> Path:
     """An output of three photographs, reviewed: a gender, an age, no face, a wrong box."""
     out = tmp_path / f"people.{kind}"

@@ -59,6 +59,47 @@ def test_keys_correct_and_undo_and_each_is_on_disk_when_it_is_seen(out: Path, se
         assert person.lines()[-1] == {"path": "2019/a.png"}
 
 
+def test_a_key_that_is_held_is_one_answer(out: Path, seen: Seen) -> None:
+    with reviewing(out, seen, 7) as person:
+        keyboard = person.page.keyboard
+        for _ in range(5):
+            keyboard.down("f")
+        keyboard.up("f")
+        expect(person.page.locator("#tally")).to_have_text("1 corrected · 0 skipped · 5 to do")
+        expect(person.cards.nth(1)).to_be_focused()
+        for _ in range(3):
+            keyboard.down("ArrowRight")  # a move goes on
+        keyboard.up("ArrowRight")
+        expect(person.cards.nth(4)).to_be_focused()
+        person.press("7", "7")
+        for _ in range(2):
+            keyboard.down("Backspace")  # what is typed is taken back
+        keyboard.up("Backspace")
+        expect(person.page.locator("#age")).to_have_value("")
+        assert person.lines() == [{"path": "2019/a.png", "gender": "female"}]
+
+
+@pytest.mark.parametrize("address", ["**/api/picture/*", "**/photograph/*"])
+def test_an_answer_that_is_quicker_than_the_photograph_is_seen_on_it(
+    out: Path, seen: Seen, address: str
+) -> None:
+    with reviewing(out, seen, 7) as person:
+        page = person.page
+        held: list[Route] = []
+        page.route(address, lambda route: held.append(route))
+        person.cards.nth(1).click()
+        person.cards.nth(1).click()
+        page.wait_for_function("document.querySelector('#stage').ariaBusy === 'true'")
+        person.press("x")
+        expect(page.get_by_role("dialog").get_by_role("status")).to_contain_text("not a face")
+        boxes = page.get_by_role("dialog").locator(".box")
+        expect(boxes).to_have_count(0)
+        page.unroute(address)  # which lets those go on that are held
+        assert held
+        expect(boxes.nth(1)).to_have_text("not a face")
+        expect(page.locator("#stage")).to_have_attribute("aria-busy", "false")
+
+
 def test_a_row_without_a_face_takes_no_correction(out: Path, seen: Seen) -> None:
     with reviewing(out, seen, 7) as person:
         person.press("End")

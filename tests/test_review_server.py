@@ -332,6 +332,25 @@ def test_a_picture_that_hangs_or_crashes_its_process_costs_that_picture(
         pictures.close()
 
 
+def test_a_picture_that_was_away_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at once: a broken one is not decoded each time that its card is seen."""
+    folder = tmp_path / "photos"
+    draw_photograph(folder / "a.png")
+    (row, *_) = rows_of(folder, "a.png", 3)
+    made = Pictures()
+    folder.rename(tmp_path / "away")
+    assert made.face(row) is None
+    (tmp_path / "away").rename(folder)
+    assert made.face(row) is None
+    monkeypatch.setattr("annotate.review.pictures.RETRY_S", 0.0)
+    assert made.face(row) is not None
+    folder.rename(tmp_path / "away")
+    assert made.face(row) is not None
+    made.close()
+
+
 def test_no_more_is_kept_in_memory_than_is_allowed() -> None:
     made = Pictures(cache_bytes=1000)
     for number in range(50):

@@ -62,7 +62,7 @@ def write_report(
         names=_names(comparison),
         bands=_bands(comparison),
         shifts=_sheet(shifts, pictures, _shift),
-        flips=_sheet(flips, pictures and pictures[len(shifts) :], flip),
+        flips=_sheet(flips, pictures and pictures[len(shifts) :], _flip),
         percent_of=percent,
         signed=signed,
         files=(FIGURES, TABLE),
@@ -172,3 +172,8 @@ def _shift(row: Mapping[str, Any]) -> str:
     """Both ages of a face, and its shift, to a tenth of a year where they are not whole."""
     shift = signed(row["age_shift"], 1).removesuffix(".0")
     return f"{text.years(row['age_a'])} → {text.years(row['age_b'])} years ({shift})"
+
+
+def _flip(row: Mapping[str, Any]) -> str:
+    """As the text has it, with the arrow of the page."""
+    return flip(row).replace(" -> ", " → ")

@@ -172,8 +172,8 @@ GAP_FIGURES: Mapping[str, tuple[str, Say]] = {
 
 
 def gaps(report: EvaluationReport) -> Table | None:
-    """Between which groups the figures differ most; None where no two can be compared."""
-    found = report.scores.largest_gaps
+    """Between which groups the figures differ most; None where no two that differ can be."""
+    found = [gap for gap in report.scores.largest_gaps if gap.gap > 0]
     if not found:
         return None
     ordered = [gap for figure in GAP_FIGURES for gap in found if gap.figure == figure]

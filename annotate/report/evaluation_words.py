@@ -106,7 +106,8 @@ def _on_bias(bands: Sequence[Slice]) -> Iterator[str]:
 def _on_gaps(gaps: Sequence[Gap]) -> Iterator[str]:
     """The largest gap of each figure, and the largest that is not about ages."""
     for figure, said in (("age_mae", "age error"), ("gender_accuracy", "gender accuracy")):
-        found = [gap for gap in gaps if gap.figure == figure]
+        # Of equals none is the worst.
+        found = [gap for gap in gaps if gap.figure == figure and gap.gap > 0]
         if not found:
             continue
         widest = max(found, key=lambda gap: gap.gap)

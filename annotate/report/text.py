@@ -234,7 +234,8 @@ def _predicted_age_bands(parts: tuple[Slice, ...], overall: Slice) -> Iterator[s
         yield _FEW_FACES
 
 
-def _largest_gaps(gaps: tuple[Gap, ...]) -> Iterator[str]:
+def _largest_gaps(found: tuple[Gap, ...]) -> Iterator[str]:
+    gaps = [gap for gap in found if gap.gap > 0]  # of equals none is the worst
     if gaps:
         yield (
             f"largest gaps, worst and best slice by label, of all slices of {gaps[0].least_n} faces"

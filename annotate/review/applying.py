@@ -210,8 +210,8 @@ class _Words:
         return {_LABEL_SOURCE.name: source, _LABELLED.name: labelled}
 
     def _known(self, name: str) -> list[str | None]:
-        """A column of the output, if it was reviewed before."""
-        if name not in self._table.schema.names:
+        """A column of the output, if it was reviewed before: reports have `label_source`, too."""
+        if not {_LABEL_SOURCE.name, _LABELLED.name} <= set(self._table.schema.names):
             return [None] * len(self._faces)
         found: list[str | None] = self._table[name].to_pylist()
         return found

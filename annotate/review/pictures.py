@@ -11,6 +11,7 @@ import multiprocessing
 import queue
 import signal
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
@@ -26,6 +27,11 @@ PROCESSES = 2
 TIMEOUT_S = 60.0
 """How long one picture may take."""
 
+RETRY_S = 10.0
+"""How long a picture that could not be drawn is not tried again."""
+
+MAX_FAILED = 100_000
+
 
 class Pictures:
     """Draws faces and photographs, each once as long as there is room to keep it.
@@ -35,6 +41,7 @@ class Pictures:
 
     def __init__(self, *, cache_bytes: int = CACHE_BYTES, timeout_s: float = TIMEOUT_S) -> None:
         self._cache = _Cache(cache_bytes)
+        self._failed: dict[tuple[Any, ...], float] = {}
         self._artists: queue.LifoQueue[_Artist] = queue.LifoQueue()
         self._all = [_Artist(timeout_s) for _ in range(PROCESSES)]
         for artist in self._all:
@@ -59,13 +66,21 @@ class Pictures:
         key = (what, *row.values())
         known = self._cache.get(key)
         if known is not None:
-            return known or None
+            return known
+        # It may be there again: a share of the network was away, or the machine was busy.
+        if time.monotonic() - self._failed.get(key, -RETRY_S) < RETRY_S:
+            return None
         artist = self._artists.get()
         try:
             drawn = artist.draw(what, row)
         finally:
             self._artists.put(artist)
-        self._cache.put(key, drawn or b"")
+        if drawn is not None:
+            self._cache.put(key, drawn)
+        else:
+            if len(self._failed) >= MAX_FAILED:
+                self._failed.clear()
+            self._failed[key] = time.monotonic()
         return drawn
 
 

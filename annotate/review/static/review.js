@@ -363,6 +363,7 @@ function take(found) {
     }
   }
   tally(found);
+  changes.push(...found.rows);
   if (photograph.open) drawBoxes(found.rows);
 }
 
@@ -387,8 +388,9 @@ function showPhotograph() {
 }
 
 let beside = [];
+const changes = [];  // rows as they came to be, in order: a picture may take longer than an answer
 async function drawPhotograph() {
-  const row = shown.chosen;
+  const row = shown.chosen, from = changes.length;
   const size = row.width && row.height ? `${row.width}\u00a0×\u00a0${row.height} pixels` : null;
   const taken = row.captured_at ? `taken ${row.captured_at}` : null;
   const face = row.face_count > 1 ? `face ${row.face_index + 1} of ${row.face_count}` : null;
@@ -398,7 +400,7 @@ async function drawPhotograph() {
   $("stage").ariaBusy = "true";
   try {
     const found = await ask(`api/picture/${row.row}`);
-    if (shown.chosen !== row || !photograph.open) return;
+    if (shown.chosen?.row !== row.row || !photograph.open) return;
     whole.alt = found.is_there ? `the photograph ${row.path}` : "the photograph is gone or has changed";
     whole.src = `photograph/${found.rows[0].row}.jpg`;
     await whole.decode().catch(() => undefined);
@@ -407,14 +409,14 @@ async function drawPhotograph() {
     canvas.classList.toggle("crowd", beside.length > CROWD);
     $("stage").ariaBusy = "false";
     fit();
-    drawBoxes([]);
+    drawBoxes(changes.slice(from));
   } catch (error) {
     alarmed(error);
   }
 }
 
 function drawBoxes(changed) {
-  beside = beside.map((row) => changed.find((other) => other.row === row.row) ?? row);
+  beside = beside.map((row) => changed.findLast((other) => other.row === row.row) ?? row);
   canvas.querySelectorAll(".box").forEach((box) => box.remove());
   for (const row of beside) {
     if (row.box === null) continue;
@@ -518,6 +520,7 @@ const MOVES = {
 // In the age field these change what is typed, or move in it. Letters cannot be typed there: they
 // say what they always say.
 const EDITS = new Set(["ArrowLeft", "ArrowRight", "Home", "End", "Backspace", "Delete"]);
+const PAGES = new Set(["n", "p", "PageDown", "PageUp"]);
 const OF_LIST = new Set(["n", "p", "/", "PageDown", "PageUp", "ArrowUp", "ArrowDown", "Home", "End"]);
 
 function pressed(event) {
@@ -526,6 +529,11 @@ function pressed(event) {
   const field = event.target.closest("input, select, textarea");
   if (field !== null && field !== age) {
     if (key === "Escape") focusCard();
+    return;
+  }
+  if (event.repeat && (key === "Enter" || (key in KEYS && !PAGES.has(key)))
+      && !(field === age && EDITS.has(key))) {
+    event.preventDefault();  // a key that is held is one answer, about one face
     return;
   }
   const isDigit = key >= "0" && key <= "9" && key.length === 1;
