@@ -311,6 +311,8 @@ def test_an_export_tells_of_photographs_that_were_met_and_measured(
     split = (run / "splits.txt").read_text("ascii").splitlines()
     assert known == sorted(lines + [line for line in split if not line.endswith(" test")])
     found = json.loads((tmp_path / "model/model.json").read_text("utf-8"))
+    # The preset was made without.
+    assert found["training"]["recipe"]["photographs"] is True
     data = found["data"]["photographs"]
     assert data["images"] == 2
     assert data["faults_by_kind"] == {"no_face": 2, "unreadable_file": 1}

@@ -161,7 +161,12 @@ def _build(
     keeper.load_best(trained, run)
     if preset.start_share:
         beginning = fit.build_model(preset, fixed_size=True)
-        where = start or chosen["start"]
+        where = start or chosen.get("start")
+        if where is None:
+            raise AnnotateError(
+                f"{run} began with no model, but {preset.name} is exported as an average with the"
+                " one that it began with: fit it again with --start"
+            )
         _check_start(run, run_info, where)
         load_exported(beginning, where, faces.parts["train"].pixels)
         average(trained, beginning, preset.start_share)
@@ -360,11 +365,19 @@ def _training(
     kept = min(rows, key=lambda row: row[preset.monitor])
     words = ("name", "about", "source", "cost", "expected")
     teachers = run["settings"].get("teachers", ())
-    return {
-        "recipe": {key: value for key, value in asdict(preset).items() if key not in words},
-        "pretrained": WEIGHTS[preset.pretrained].about if preset.pretrained else None,
-        # The names only: a folder's path says nothing to others.
+    began = run["settings"].get("start")
+    # The names only: a folder's path says nothing to others.
+    used = {
+        "photographs": bool(run["settings"].get("photographs")),
+        "start": Path(began).name if began else None,
         "teachers": [Path(teacher).name for teacher in teachers],
+    }
+    recipe = {key: value for key, value in asdict(preset).items() if key not in words}
+    return {
+        # What the run learnt from, which may be less than what the preset was made with.
+        "recipe": recipe | used,
+        "pretrained": WEIGHTS[preset.pretrained].about if preset.pretrained else None,
+        "teachers": used["teachers"],
         "start": run.get("start"),
         "command": run["command"],
         "keras": run["keras"],

@@ -16,6 +16,7 @@ import keras
 from annotate.engines import cpu_name, usable_cpus
 from annotate.errors import AnnotateError
 from annotate.model import checked_info
+from training.ancestry import check_needs
 from training.architectures import ARCHITECTURES
 from training.batches import Batches
 from training.data import load_parts
@@ -103,8 +104,10 @@ def fit(
     images of the folder only, for rehearsals. precision: of the computations, one of
     presets.PRECISIONS; weights are float32 always. views: another number draws other views of the
     same images, of the same split: for a run that goes on from one of the same seed.
-    Raises AnnotateError where `out` holds another run, or nothing to resume.
+    Raises AnnotateError where the preset needs models that `sources` lacks, where `out` holds
+    another run, or nothing to resume.
     """
+    check_needs(preset, sources)
     last = preset.epochs if epochs is None else epochs
     if not 1 <= last <= preset.epochs:
         raise AnnotateError(f"epochs: expected 1 to {preset.epochs}, the preset's, got {epochs}")
