@@ -6,15 +6,13 @@ trained on any backend.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +25,6 @@ from annotate.images import Pixels
 from annotate.model import (
     FILES,
     HASHES_FILE,
-    PREPROCESSING_VERSION,
-    SCHEMA_VERSION,
     checked_info,
     load_model,
 )
@@ -36,8 +32,9 @@ from annotate.model_files import import_late
 from annotate.records import Predictions
 from training.calibration import fit_calibration
 from training.card import card
-from training.presets import PRESETS, Preset
-from training.splits import TEST_SHARE, hash_lines
+from training.description import model_info, write_info
+from training.presets import PRESETS
+from training.splits import hash_lines
 
 MAX_YEARS_APART = 0.01
 MAX_PROBABILITY_APART = 1e-4
@@ -45,14 +42,6 @@ MAX_PROBABILITY_APART = 1e-4
 
 CHECKED_IMAGES = 512
 """Validation images that the two engines are compared on."""
-
-WEIGHTS_LICENCE = "non-commercial research only, as the images they were learnt from"
-
-DATA_LICENCE = (
-    "non-commercial research only; the copyright of each image stays with its owner"
-    " (https://susanqq.github.io/UTKFace/)"
-)
-
 
 PHOTOGRAPHS_NAME = "APPA-REAL, train_*: photographs with apparent ages"
 PHOTOGRAPHS_LICENCE = (
@@ -183,19 +172,19 @@ def _build(
     write_onnx(network, folder / FILES["onnx"])
 
     rows = history.read(run / "history.csv")
-    info = _info(preset, run_info, rows, name or preset.name, machine)
+    info = model_info(preset, run_info, rows, name or preset.name, machine)
     if photographs is not None:
         info["data"]["photographs"] = photographs.to_dict()
     if other is not None:
         info["command"] += f" --appa-real $APPA_REAL --appa-real-labels {other[1].name}"
     info["calibration"] = {**calibration, "fitted_on": "validation", "n": len(validation)}
-    _write_info(folder, info)
+    write_info(folder, info)
     check_engines(folder, validation.pixels[:CHECKED_IMAGES], estimates(*_heads(raw), info))
     if score:
         info["speed"] = measure_speed(folder)
     info["figures"] = _figures(folder, data, other) if score else {}
     (folder / "card.md").write_text(card(info, rows), encoding="utf-8", newline="\n")
-    _write_info(folder, info)
+    write_info(folder, info)
     load_model(folder, engine="onnx")
 
 
@@ -287,119 +276,3 @@ def read_photographs(run: Path) -> PhotographsMet:
             f" hexadecimal digits and `train`, found {shown(wrong[0]) if wrong else 'none'}"
         )
     return PhotographsMet(lines, dict(sorted(kinds.items())))
-
-
-def _write_info(folder: Path, info: dict[str, Any]) -> None:
-    """model.json, with the SHA-256 of every other file there is."""
-    others = sorted(path for path in folder.iterdir() if path.name != "model.json")
-    info["files"] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in others}
-    text = json.dumps(info, indent=1, ensure_ascii=False) + "\n"
-    (folder / "model.json").write_text(text, encoding="utf-8", newline="\n")
-
-
-def _info(
-    preset: Preset,
-    run: dict[str, Any],
-    rows: list[dict[str, float]],
-    name: str,
-    machine: str | None,
-) -> dict[str, Any]:
-    """model.json but for what is measured: calibration, figures and hashes."""
-    age: dict[str, Any] = {"output": "age", "kind": "regression", "unit": "years"}
-    if preset.age_bins is not None:
-        age |= {
-            "kind": "distribution",
-            "bins": preset.age_bins,
-            "ages": [0, preset.age_bins - 1],
-            "bin": "integer age a stands for a - 0.5 to a + 0.5 years",
-        }
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "name": name,
-        "about": preset.about,
-        "preset": preset.name,
-        "architecture": preset.architecture,
-        "licence": WEIGHTS_LICENCE,
-        "input": {
-            "size_px": preset.size_px,
-            "colours": "RGB",
-            "dtype": "uint8",
-            "value_range": [0, 255],
-            "layout": "NHWC",
-            "crop": "utkface aligned crop, squeezed to a square",
-            "resize": "bilinear, antialiased; JPEG decoded at reduced scale where both sides keep"
-            " size_px",
-        },
-        "preprocessing_version": PREPROCESSING_VERSION,
-        "heads": {
-            "age": age,
-            "gender": {"output": "gender", "kind": "probability", "positive": "female"},
-        },
-        "labels": {"gender": ["male", "female"]},
-        "data": {
-            "name": "UTKFace, aligned and cropped",
-            "licence": DATA_LICENCE,
-            "images": run["images"],
-            "hashes": HASHES_FILE,
-            "split": {
-                "rule": "by SHA-256 of the file's bytes and the seed, see training/splits.py",
-                "seed": run["settings"]["seed"],
-                "test_share": TEST_SHARE,
-                "validation_share": preset.validation_share,
-                "limit": run["settings"]["limit"],
-            },
-            "faults": run["faults"],
-        },
-        "training": _training(preset, run, rows, machine),
-        "commit": _commit(),
-        "command": f"python -m training export --run runs/{preset.name} --data $UTKFACE"
-        f" --out FOLDER --name {name}",
-    }
-
-
-def _training(
-    preset: Preset, run: dict[str, Any], rows: list[dict[str, float]], machine: str | None
-) -> dict[str, Any]:
-    from training.pretrained import WEIGHTS
-
-    kept = min(rows, key=lambda row: row[preset.monitor])
-    words = ("name", "about", "source", "cost", "expected")
-    teachers = run["settings"].get("teachers", ())
-    began = run["settings"].get("start")
-    # The names only: a folder's path says nothing to others.
-    used = {
-        "photographs": bool(run["settings"].get("photographs")),
-        "start": Path(began).name if began else None,
-        "teachers": [Path(teacher).name for teacher in teachers],
-    }
-    recipe = {key: value for key, value in asdict(preset).items() if key not in words}
-    return {
-        # What the run learnt from, which may be less than what the preset was made with.
-        "recipe": recipe | used,
-        "pretrained": WEIGHTS[preset.pretrained].about if preset.pretrained else None,
-        "teachers": used["teachers"],
-        "start": run.get("start"),
-        "command": run["command"],
-        "keras": run["keras"],
-        "backend": run["backend"],
-        "machine": run.get("machine") or machine,
-        "epochs": len(rows),
-        "epoch_kept": int(kept["epoch"]),
-        "seconds": round(sum(row["seconds"] for row in rows)),
-    }
-
-
-def _commit() -> str | None:
-    """The commit of the checkout that this code lies in; None outside one."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
