@@ -23,6 +23,7 @@ from annotate.errors import AnnotateError
 from annotate.evaluation import evaluate
 from annotate.images import face_crop
 from annotate.model import MODELS, bundled_models, load_model
+from tests.model_folders import edit
 from training import history
 from training.__main__ import cli
 from training.data import load_parts
@@ -395,6 +396,16 @@ def test_an_export_does_not_replace_a_folder_unasked(
         export(run, drawn, exported)
 
 
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _began_with(run: Path) -> dict[str, Any]:
+    """What a run says of the model that it began with."""
+    said = json.loads((run / "run.json").read_text("utf-8"))
+    return {key: said[key] for key in ("start", "start_sha256")}
+
+
 def test_the_average_with_what_a_run_began_with_is_exported(
     drawn: Path, exported: Path, tmp_path: Path
 ) -> None:
@@ -404,11 +415,29 @@ def test_the_average_with_what_a_run_began_with_is_exported(
     from training.material import Sources
     from training.unfolding import load_exported
 
+    # It has met an image that is not among those here.
+    first = Path(shutil.copytree(exported, tmp_path / "first"))
+    with (first / "training_hashes.txt").open("a") as file:
+        file.write(f"{'f' * 16} validation\n")
+    edit(first)
     run = tmp_path / "run"
-    fit(TINY_AVERAGED, Sources(drawn, start=str(exported)), run, progress=False)
-    # The model that it began with may lie elsewhere by now.
-    moved = shutil.copytree(exported, tmp_path / "moved")
+    sources = Sources(drawn, start=str(first))
+    fit(TINY_AVERAGED, sources, run, epochs=1, progress=False)
+    began = _began_with(run)
+    assert began["start_sha256"] == _digest(exported / "model.keras")
+    # The model that it began with may lie elsewhere by now, with other words, or be replaced.
+    moved = shutil.copytree(first, tmp_path / "moved")
+    edit(moved, lambda info: info["training"].update(machine="another"))
+    (first / "model.keras").write_bytes(b"another model")
+    edit(first, lambda info: info["training"].update(epochs=99))
+    fit(TINY_AVERAGED, sources, run, resume=True, progress=False)
+    assert _began_with(run) == began
     folder = export(run, drawn, tmp_path / "model", start=str(moved), score=False)
+    known = (folder / "training_hashes.txt").read_text("ascii").splitlines()
+    own = (exported / "training_hashes.txt").read_text("ascii").splitlines()
+    assert known == [*own, f"{'f' * 16} validation"]
+    recipe = json.loads((folder / "model.json").read_text("utf-8"))["training"]["recipe"]
+    assert (recipe["start"], recipe["teachers"]) == ("first", [])
     with pytest.raises(AnnotateError, match="began with another model") as caught:
         export(run, drawn, tmp_path / "other", start="nano", score=False)
     assert "\n" not in str(caught.value)

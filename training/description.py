@@ -11,7 +11,7 @@ from typing import Any
 
 from annotate.model import HASHES_FILE, PREPROCESSING_VERSION, SCHEMA_VERSION
 from training.presets import Preset
-from training.splits import TEST_SHARE
+from training.splits import DATA_NAME, TEST_SHARE
 
 WEIGHTS_LICENCE = "non-commercial research only, as the images they were learnt from"
 
@@ -69,7 +69,7 @@ def model_info(
         },
         "labels": {"gender": ["male", "female"]},
         "data": {
-            "name": "UTKFace, aligned and cropped",
+            "name": DATA_NAME,
             "licence": DATA_LICENCE,
             "images": run["images"],
             "hashes": HASHES_FILE,

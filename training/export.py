@@ -25,7 +25,6 @@ from annotate.images import Pixels
 from annotate.model import (
     FILES,
     HASHES_FILE,
-    checked_info,
     load_model,
 )
 from annotate.model_files import import_late
@@ -34,7 +33,7 @@ from training.calibration import fit_calibration
 from training.card import card
 from training.description import model_info, write_info
 from training.presets import PRESETS
-from training.splits import hash_lines
+from training.splits import hash_lines, united
 
 MAX_YEARS_APART = 0.01
 MAX_PROBABILITY_APART = 1e-4
@@ -127,7 +126,7 @@ def _build(
     other: OtherSource | None,
 ) -> None:
     """Fill a new, empty folder with a checked model."""
-    from training import fit, history, keeper, runs
+    from training import ancestry, fit, history, keeper, runs
     from training.averaging import average
     from training.data import load_parts
     from training.folding import fold
@@ -141,6 +140,12 @@ def _build(
         raise AnnotateError(f"{run} was trained by the unknown preset {chosen['preset']!r}")
     preset = PRESETS[chosen["preset"]]
     limit, seed = chosen["limit"], chosen["seed"]
+    began = ancestry.beginning(run, run_info, start)
+    if began is None and preset.start_share:
+        raise AnnotateError(
+            f"{run} began with no model, but {preset.name} is exported as an average with the one"
+            " that it began with: fit it again with --start"
+        )
     parts = ("train", "validation") if preset.start_share else ("validation",)
     faces = load_parts(data, preset, seed=seed, limit=limit, parts=parts)
     runs.check_splits(run, faces)
@@ -148,16 +153,9 @@ def _build(
 
     trained = fit.build_model(preset, fixed_size=True)
     keeper.load_best(trained, run)
-    if preset.start_share:
+    if began is not None and preset.start_share:
         beginning = fit.build_model(preset, fixed_size=True)
-        where = start or chosen.get("start")
-        if where is None:
-            raise AnnotateError(
-                f"{run} began with no model, but {preset.name} is exported as an average with the"
-                " one that it began with: fit it again with --start"
-            )
-        _check_start(run, run_info, where)
-        load_exported(beginning, where, faces.parts["train"].pixels)
+        load_exported(beginning, began, faces.parts["train"].pixels)
         average(trained, beginning, preset.start_share)
     network = fold(trained)
     raw = network.predict(validation.pixels, batch_size=64, verbose=0)
@@ -165,8 +163,13 @@ def _build(
 
     known = {part: faces.hashes[part] for part in ("train", "validation")}
     photographs = read_photographs(run) if chosen.get("photographs") else None
-    lines = {*hash_lines(known), *(photographs.lines if photographs else ())}
-    text = "".join(f"{line}\n" for line in sorted(lines))
+    # What a model began as has met images, too.
+    lines = united(
+        hash_lines(known),
+        photographs.lines if photographs else (),
+        ancestry.images_met(began) if began is not None else (),
+    )
+    text = "".join(f"{line}\n" for line in lines)
     (folder / HASHES_FILE).write_text(text, encoding="ascii", newline="\n")
     network.save(folder / FILES["keras"])
     write_onnx(network, folder / FILES["onnx"])
@@ -186,14 +189,6 @@ def _build(
     (folder / "card.md").write_text(card(info, rows), encoding="utf-8", newline="\n")
     write_info(folder, info)
     load_model(folder, engine="onnx")
-
-
-def _check_start(run: Path, run_info: dict[str, Any], start: str) -> None:
-    """Whether a model is the one that a run began with; by what is said of its training."""
-    if checked_info(start)["training"] != run_info["start"]:
-        raise AnnotateError(
-            f"{run} began with another model than {shown(start)}: say where that one is by --start"
-        )
 
 
 def _heads(raw: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -15,8 +15,7 @@ import keras
 
 from annotate.engines import cpu_name, usable_cpus
 from annotate.errors import AnnotateError
-from annotate.model import checked_info
-from training.ancestry import check_needs
+from training.ancestry import begun_with, check_needs, check_splits_of
 from training.architectures import ARCHITECTURES
 from training.batches import Batches
 from training.data import load_parts
@@ -104,8 +103,8 @@ def fit(
     images of the folder only, for rehearsals. precision: of the computations, one of
     presets.PRECISIONS; weights are float32 always. views: another number draws other views of the
     same images, of the same split: for a run that goes on from one of the same seed.
-    Raises AnnotateError where the preset needs models that `sources` lacks, where `out` holds
-    another run, or nothing to resume.
+    Raises AnnotateError where the preset needs models that `sources` lacks, where one of them
+    was trained on another split, where `out` holds another run, or nothing to resume.
     """
     check_needs(preset, sources)
     last = preset.epochs if epochs is None else epochs
@@ -121,9 +120,16 @@ def fit(
         settings["precision"] = precision
     if views:
         settings["views"] = views
+    begun: dict[str, Any] = {}
     if resume:
-        check_settings(out, settings)
-    elif (out / "checkpoint.npz").exists():
+        # The model that it began with may have been replaced since.
+        before = check_settings(out, settings)
+        begun = {key: before[key] for key in ("start", "start_sha256") if key in before}
+    else:
+        check_splits_of(preset, sources, seed)
+        if sources.start is not None:
+            begun = begun_with(sources.start)
+    if not resume and (out / "checkpoint.npz").exists():
         raise AnnotateError(f"{out} holds a training run: use --resume, or another --out")
     out.mkdir(parents=True, exist_ok=True)
     faces = load_parts(sources.data, preset, seed=seed, limit=limit, parts=("train", "validation"))
@@ -137,9 +143,7 @@ def fit(
     command = (
         f"python -m training fit --preset {preset.name} {' '.join(options)} --out runs/{out.name}"
     )
-    run = {"settings": settings, "command": command, **_environment()}
-    if sources.start is not None:
-        run["start"] = checked_info(sources.start)["training"]
+    run = {"settings": settings, "command": command, **_environment(), **begun}
     write_run(out, run, faces)
     lessons = training_lessons(out, preset, faces, sources, resume=resume)
     keras.utils.set_random_seed(seed)

@@ -60,13 +60,18 @@ def read_run(out: Path) -> dict[str, Any]:
     return run
 
 
-def check_settings(out: Path, settings: dict[str, Any]) -> None:
-    """Refuse to continue a run that was started otherwise, or that has no whole epoch yet."""
-    before = read_run(out)["settings"]
+def check_settings(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Refuse to continue a run that was started otherwise, or that has no whole epoch yet.
+
+    Returns its run.json. Raises AnnotateError.
+    """
+    run = read_run(out)
+    before = run["settings"]
     if before != settings:
         raise AnnotateError(f"{out} was started with {before}, not with {settings}")
     if not (out / "checkpoint.npz").exists():
         raise AnnotateError(f"{out} has no complete epoch to resume from: run without --resume")
+    return run
 
 
 def check_splits(out: Path, faces: FolderData) -> None:

@@ -8,7 +8,7 @@ moves no other file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 PARTS = ("train", "validation", "test")
 
@@ -17,6 +17,9 @@ SEED = 2026
 
 TEST_SHARE = 0.1
 """Share of the distinct images that no choice is made on, the same for every preset."""
+
+DATA_NAME = "UTKFace, aligned and cropped"
+"""The labelled images that are split, as model.json names them."""
 
 HASH_DIGITS = 16
 """Hexadecimal digits of a SHA-256 kept in lists: 64 bits tell 10^5 images apart safely."""
@@ -50,4 +53,13 @@ def hash_lines(parts: Mapping[str, Mapping[str, str]]) -> list[str]:
     """
     return sorted(
         {f"{h[:HASH_DIGITS]} {part}" for part, found in parts.items() for h in found.values()}
+    )
+
+
+def united(*lists: Iterable[str]) -> list[str]:
+    """Several lists of hash_lines as one, sorted: what one of them trained on is trained on."""
+    lines = {line for found in lists for line in found}
+    trained = {line.split()[0] for line in lines if line.endswith(" train")}
+    return sorted(
+        line for line in lines if line.endswith(" train") or line.split()[0] not in trained
     )
