@@ -29,6 +29,7 @@ from annotate.model import (
 )
 from annotate.model_files import import_late
 from annotate.records import Predictions
+from training import replacing
 from training.calibration import fit_calibration
 from training.card import card
 from training.description import model_info, write_info
@@ -73,21 +74,16 @@ def export(
     measure the figures of the card, which takes as long as labelling the two parts twice and
     the test part once more under each bad condition. appa_real, appa_real_labels: photographs of
     another source, and the table of those to measure it on as well.
+    overwrite: replace the model folder that is there; nothing else is ever replaced.
     Raises AnnotateError, and leaves nothing behind, where the run cannot be read, the data are
     others, or the exported files do not agree with each other.
     """
     _require_tensorflow()
-    if out.exists() and not overwrite:
-        raise AnnotateError(f"{out} exists: pass --overwrite to replace it")
     other = _other_source(appa_real, appa_real_labels)
-    building = out.parent / f".{out.name}.tmp"
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
+    building = replacing.prepare(out, overwrite=overwrite)
     try:
         _build(run, data, building, name, start, machine, score, other)
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(building, out)
+        replacing.put(building, out)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return out
