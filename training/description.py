@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from annotate.model import HASHES_FILE, PREPROCESSING_VERSION, SCHEMA_VERSION
+from training.history import best_row
 from training.presets import Preset
 from training.splits import DATA_NAME, TEST_SHARE
 
@@ -94,7 +95,7 @@ def training_info(
 ) -> dict[str, Any]:
     from training.pretrained import WEIGHTS
 
-    kept = min(rows, key=lambda row: row[preset.monitor])
+    kept = best_row(rows, preset.monitor)
     words = ("name", "about", "source", "cost", "expected")
     teachers = run["settings"].get("teachers", ())
     began = run["settings"].get("start")

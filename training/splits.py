@@ -15,6 +15,9 @@ PARTS = ("train", "validation", "test")
 SEED = 2026
 """Seed of the split that the published figures rest on."""
 
+SEEDS = 2**32
+"""How many seeds there are, from 0 on: as many as NumPy's old generator takes."""
+
 TEST_SHARE = 0.1
 """Share of the distinct images that no choice is made on, the same for every preset."""
 
