@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from annotate.errors import AnnotateError
 from annotate.model import bundled_models
 from tests.model_folders import edit
-from training.ancestry import beginning, begun_with, check_needs, check_splits_of
+from training.ancestry import beginning, begun_with, check_models, check_needs
 from training.material import Sources
-from training.presets import BASE, BASE_TAUGHT, NANO, Preset
+from training.presets import BASE, BASE_TAUGHT, GRAY128, NANO, Preset
 from training.splits import SEED
 
 
@@ -42,9 +44,16 @@ def test_other_models_than_the_presets_and_more_of_them_will_do() -> None:
     check_needs(BASE_TAUGHT, Sources(data, start="a", teachers=("b",)))
 
 
-def _says(folder: Path, data: object) -> str:
-    """Have a model say something of its data. Returns its folder as an option names it."""
-    edit(folder, lambda info: info.update(data=data))
+def _says(folder: Path, data: object, bins: int = 117) -> str:
+    """Have a model say something of its data, and that it gives so many ages. Returns its folder
+    as an option names it.
+    """
+
+    def say(info: dict[str, Any]) -> None:
+        info["data"] = data
+        info["heads"]["age"] = {"kind": "distribution", "bins": bins}
+
+    edit(folder, say)
     return str(folder)
 
 
@@ -62,13 +71,13 @@ NAME = "UTKFace, aligned and cropped"
     ],
 )
 def test_a_model_of_another_split_is_refused_as_start_and_as_teacher(
-    changed: dict[str, object], said: str, copy: Path, fake_model_folder: Path
+    changed: dict[str, object], said: str, copy: Path, tmp_path: Path
 ) -> None:
-    silent = str(fake_model_folder)
+    silent = _says(Path(shutil.copytree(copy, tmp_path / "silent")), None)
     model = _says(copy, {"name": NAME, "split": SPLIT | changed})
     for given in ({"start": model}, {"teachers": (silent, model)}):
         with pytest.raises(AnnotateError, match=said) as caught:
-            check_splits_of(BASE, Sources(Path("nowhere"), **given), 7)  # type: ignore[arg-type]
+            check_models(BASE, Sources(Path("nowhere"), **given), 7)  # type: ignore[arg-type]
         assert str(caught.value).isprintable()
 
 
@@ -89,23 +98,42 @@ def test_a_model_of_the_same_split_or_that_says_nothing_of_it_is_taken(
     data: object, copy: Path
 ) -> None:
     model = _says(copy, data)
-    check_splits_of(BASE, Sources(Path("nowhere"), start=model, teachers=(model,)), 7)
+    check_models(BASE, Sources(Path("nowhere"), start=model, teachers=(model,)), 7)
 
 
 def test_the_share_of_the_preset_counts(copy: Path) -> None:
     model = _says(copy, {"name": NAME, "split": SPLIT})
     wider = dataclasses.replace(BASE, validation_share=0.2)
     with pytest.raises(AnnotateError, match=r"validation_share 0\.1, than .* 0\.2"):
-        check_splits_of(wider, Sources(Path("nowhere"), start=model), 7)
+        check_models(wider, Sources(Path("nowhere"), start=model), 7)
+
+
+def test_a_teacher_of_other_ages_is_refused_and_a_start_is_left_to_its_layers(copy: Path) -> None:
+    model = _says(copy, None, bins=101)
+    sources = Sources(Path("nowhere"), teachers=(model,))
+    for preset, said in (
+        (NANO, "the teacher fake gives 101 values for age, preset nano learns 117"),
+        (GRAY128, "gray128 learns one number for age, and has no use for the teacher fake"),
+    ):
+        with pytest.raises(AnnotateError, match=said):
+            check_models(preset, sources, 7)
+    check_models(NANO, Sources(Path("nowhere"), start=model), 7)
+    check_models(dataclasses.replace(NANO, age_bins=101), sources, 7)
+
+
+def test_a_model_that_is_not_there_is_found_missing(tmp_path: Path) -> None:
+    for given in ({"start": "nowhere"}, {"teachers": ("nowhere",)}):
+        with pytest.raises(AnnotateError, match="no model 'nowhere'"):
+            check_models(BASE, Sources(tmp_path, **given), 7)  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(not {"base", "nano"} <= set(bundled_models()), reason="no bundled models")
 def test_the_bundled_models_are_of_the_split_that_is_the_default() -> None:
     for name in ("base", "nano"):
         sources = Sources(Path("nowhere"), start=name, teachers=(name,))
-        check_splits_of(BASE, sources, SEED)
+        check_models(BASE, sources, SEED)
         with pytest.raises(AnnotateError, match="seed 2026, than this run's, seed 7"):
-            check_splits_of(BASE, sources, 7)
+            check_models(BASE, sources, 7)
 
 
 @pytest.fixture
@@ -119,6 +147,7 @@ def start(copy: Path) -> Path:
 def test_a_run_records_the_weights_and_the_training_that_it_begins_with(start: Path) -> None:
     expected = {"start": {"epochs": 3}, "start_sha256": hashlib.sha256(b"weights").hexdigest()}
     assert begun_with(str(start)) == expected
+    assert begun_with(None) == {}
 
 
 def test_a_model_that_no_training_made_is_none_to_begin_with(start: Path) -> None:

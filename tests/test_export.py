@@ -153,6 +153,28 @@ def test_a_resumed_run_equals_an_uninterrupted_one(drawn: Path, run: Path, tmp_p
     assert (tmp_path / "cut/history.csv").read_bytes() == rows
 
 
+def test_a_run_that_ended_in_its_first_epoch_is_resumed_with_what_it_made_ready(
+    drawn: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import fit as module
+    from training import material
+
+    sources = material.Sources(drawn, start=str(exported), teachers=(str(exported),))
+
+    def interrupted(keeper: Any, epoch: int, logs: Any = None) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Keeper, "on_epoch_begin", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            module.fit(TINY, sources, tmp_path, progress=False)
+    assert not (tmp_path / "history.csv").exists()
+    # The teacher is not asked again.
+    monkeypatch.setattr(material, "_opinion", None)
+    best = module.fit(TINY, sources, tmp_path, epochs=1, resume=True, progress=False)
+    assert best["epoch"] == 1.0
+
+
 def test_a_run_is_not_mixed_with_another(drawn: Path, run: Path, tmp_path: Path) -> None:
     with pytest.raises(AnnotateError, match="holds a training run: use --resume"):
         _fit(TINY, drawn, run)
@@ -387,6 +409,26 @@ def test_a_failed_check_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_that_cannot_be_read_leaves_nothing_behind(
+    run: Path, drawn: Path, tmp_path: Path
+) -> None:
+    from training.export import export
+
+    bad = Path(shutil.copytree(run, tmp_path / "run"))
+    (bad / "history.csv").unlink()
+    with pytest.raises(AnnotateError, match=r"cannot read .*history\.csv"):
+        export(bad, drawn, tmp_path / "model")
+    said = json.loads((bad / "run.json").read_text("utf-8"))
+    for wrong, match in (
+        ({"settings": said["settings"] | {"preset": "best"}}, "the unknown preset 'best'"),
+        ({"images": None}, r"run\.json lacks or misstates images"),
+    ):
+        (bad / "run.json").write_text(json.dumps(said | wrong))
+        with pytest.raises(AnnotateError, match=match):
+            export(bad, drawn, tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_an_export_does_not_replace_a_folder_unasked(
     exported: Path, run: Path, drawn: Path
 ) -> None:
@@ -436,7 +478,12 @@ def test_the_average_with_what_a_run_began_with_is_exported(
     known = (folder / "training_hashes.txt").read_text("ascii").splitlines()
     own = (exported / "training_hashes.txt").read_text("ascii").splitlines()
     assert known == [*own, f"{'f' * 16} validation"]
-    recipe = json.loads((folder / "model.json").read_text("utf-8"))["training"]["recipe"]
+    info = json.loads((folder / "model.json").read_text("utf-8"))
+    assert info["command"] == (
+        "python -m training export --run runs/run --data $UTKFACE --out FOLDER"
+        " --name tiny_averaged --start moved"
+    )
+    recipe = info["training"]["recipe"]
     assert (recipe["start"], recipe["teachers"]) == ("first", [])
     with pytest.raises(AnnotateError, match="began with another model") as caught:
         export(run, drawn, tmp_path / "other", start="nano", score=False)

@@ -15,7 +15,7 @@ from training.presets import BASE, BASE_TAUGHT, GRAY128, NANO
 
 keras = import_keras()
 
-from training.fit import _stretches, age_mae, compile_model, fit, starting_model  # noqa: E402
+from training.fit import _command, _stretches, age_mae, compile_model, fit, starting_model  # noqa: E402
 
 TINY = dataclasses.replace(NANO, size_px=32, kept_px=36, pretrained=None, epochs=4, batch_size=8)
 
@@ -99,3 +99,17 @@ def test_a_run_without_its_models_ends_before_anything_is_read_or_written(tmp_pa
         with pytest.raises(AnnotateError, match=f"preset {preset.name} needs a model"):
             fit(preset, Sources(tmp_path / "no data"), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_recorded_command_says_all_that_was_chosen(tmp_path: Path) -> None:
+    sources = Sources(tmp_path, start="models/first", teachers=("nano",))
+    chosen = {"seed": 7, "limit": 500, "precision": "mixed_bfloat16", "views": 1}
+    usual = {"seed": 2026, "limit": None}
+    out = tmp_path / "mine"
+    assert _command(BASE, sources, out, chosen, 3) == (
+        "python -m training fit --preset base --data $UTKFACE --start first --teacher nano --seed 7"
+        " --epochs 3 --limit 500 --precision mixed_bfloat16 --views 1 --out runs/mine"
+    )
+    assert _command(NANO, Sources(tmp_path), out, usual, None) == (
+        "python -m training fit --preset nano --data $UTKFACE --out runs/mine"
+    )

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from annotate.errors import AnnotateError, shown
+from annotate.heads import age_outputs
 from annotate.model import FILES, checked_info, load_model, model_folder, read_info
-from training.material import Sources
+from training.material import Sources, check_ages
 from training.presets import Preset
 from training.splits import DATA_NAME, TEST_SHARE
 
@@ -30,30 +31,40 @@ def check_needs(preset: Preset, sources: Sources) -> None:
         )
 
 
-def check_splits_of(preset: Preset, sources: Sources, seed: int) -> None:
-    """Refuse models that were trained on another split of the same data. Raises AnnotateError.
+def check_models(preset: Preset, sources: Sources, seed: int) -> None:
+    """Refuse models that do not fit a preset, or that know images to measure it on.
 
-    What such a model learnt by heart would be among the images that the run is measured on. The
-    part of an image follows from its bytes, so that a limit on either side moves none. Models
-    that do not say how their images were split are taken as they are.
+    Raises AnnotateError, too, where there is no such model.
+    """
+    for model in [*([] if sources.start is None else [sources.start]), *sources.teachers]:
+        info, _ = read_info(model_folder(model))
+        _check_split(model, info, preset, seed)
+        if model in sources.teachers:
+            check_ages(info["name"], age_outputs(info), preset)
+
+
+def _check_split(model: str, info: dict[str, Any], preset: Preset, seed: int) -> None:
+    """Refuse a model that was trained on another split of the same data.
+
+    What it learnt by heart would be among the images that the run is measured on. The part of an
+    image follows from its bytes, so that a limit on either side moves none. Models that do not
+    say how their images were split are taken as they are.
     """
     own = {
         "seed": seed,
         "test_share": TEST_SHARE,
         "validation_share": preset.validation_share,
     }
-    models = [*([] if sources.start is None else [sources.start]), *sources.teachers]
-    for model in models:
-        said = _split(read_info(model_folder(model))[0])
-        other = {key: said[key] for key in own if said.get(key, own[key]) != own[key]}
-        if other:
-            found = ", ".join(f"{key} {shown(value)}" for key, value in other.items())
-            expected = ", ".join(f"{key} {own[key]}" for key in other)
-            raise AnnotateError(
-                f"the model {shown(model)} was trained on another split of the images, {found},"
-                f" than this run's, {expected}: it knows images that the run is measured on; pass"
-                " the same --seed, or another model"
-            )
+    said = _split(info)
+    other = {key: said[key] for key in own if said.get(key, own[key]) != own[key]}
+    if other:
+        found = ", ".join(f"{key} {shown(value)}" for key, value in other.items())
+        expected = ", ".join(f"{key} {own[key]}" for key in other)
+        raise AnnotateError(
+            f"the model {shown(model)} was trained on another split of the images, {found},"
+            f" than this run's, {expected}: it knows images that the run is measured on; pass"
+            " the same --seed, or another model"
+        )
 
 
 def _split(info: dict[str, Any]) -> dict[str, Any]:
@@ -65,12 +76,14 @@ def _split(info: dict[str, Any]) -> dict[str, Any]:
     return split if isinstance(split, dict) else {}
 
 
-def begun_with(start: str) -> dict[str, Any]:
+def begun_with(start: str | None) -> dict[str, Any]:
     """What run.json keeps of the model that a run begins with.
 
     Returns {"start": what its model.json says of its training, "start_sha256": of the file of its
-    weights, hexadecimal}. Raises AnnotateError.
+    weights, hexadecimal}, nothing where it begins with none. Raises AnnotateError.
     """
+    if start is None:
+        return {}
     info = checked_info(start)
     sha256 = info["files"].get(FILES["keras"])
     if sha256 is None or not isinstance(info.get("training"), dict):

@@ -35,6 +35,7 @@ def model_info(
     run: dict[str, Any],
     rows: list[dict[str, float]],
     name: str,
+    command: str,
     machine: str | None,
 ) -> dict[str, Any]:
     """model.json but for what is measured: calibration, figures and hashes."""
@@ -79,14 +80,13 @@ def model_info(
                 "seed": run["settings"]["seed"],
                 "test_share": TEST_SHARE,
                 "validation_share": preset.validation_share,
-                "limit": run["settings"]["limit"],
+                "limit": run["settings"].get("limit"),
             },
             "faults": run["faults"],
         },
         "training": training_info(preset, run, rows, machine),
         "commit": _commit(),
-        "command": f"python -m training export --run runs/{preset.name} --data $UTKFACE"
-        f" --out FOLDER --name {name}",
+        "command": command,
     }
 
 

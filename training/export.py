@@ -130,12 +130,13 @@ def _build(
     from training.speed import measure_speed
     from training.unfolding import load_exported
 
-    run_info = runs.read_run(run)
+    run_info = runs.read_whole_run(run)
     chosen = run_info["settings"]
     if chosen["preset"] not in PRESETS:
         raise AnnotateError(f"{run} was trained by the unknown preset {chosen['preset']!r}")
     preset = PRESETS[chosen["preset"]]
-    limit, seed = chosen["limit"], chosen["seed"]
+    limit, seed = chosen.get("limit"), chosen["seed"]
+    rows = history.read_whole(run / "history.csv", preset.monitor)
     began = ancestry.beginning(run, run_info, start)
     if began is None and preset.start_share:
         raise AnnotateError(
@@ -170,12 +171,10 @@ def _build(
     network.save(folder / FILES["keras"])
     write_onnx(network, folder / FILES["onnx"])
 
-    rows = history.read(run / "history.csv")
-    info = model_info(preset, run_info, rows, name or preset.name, machine)
+    name = name or preset.name
+    info = model_info(preset, run_info, rows, name, _command(run, began, name, other), machine)
     if photographs is not None:
         info["data"]["photographs"] = photographs.to_dict()
-    if other is not None:
-        info["command"] += f" --appa-real $APPA_REAL --appa-real-labels {other[1].name}"
     info["calibration"] = {**calibration, "fitted_on": "validation", "n": len(validation)}
     write_info(folder, info)
     check_engines(folder, validation.pixels[:CHECKED_IMAGES], estimates(*_heads(raw), info))
@@ -185,6 +184,17 @@ def _build(
     (folder / "card.md").write_text(card(info, rows), encoding="utf-8", newline="\n")
     write_info(folder, info)
     load_model(folder, engine="onnx")
+
+
+def _command(run: Path, began: str | None, name: str, other: OtherSource | None) -> str:
+    """The command that makes this model of its run, with the places of data sets left open."""
+    words = [f"python -m training export --run runs/{run.resolve().name} --data $UTKFACE"]
+    words.append(f"--out FOLDER --name {name}")
+    if began is not None:
+        words.append(f"--start {Path(began).name}")
+    if other is not None:
+        words.append(f"--appa-real $APPA_REAL --appa-real-labels {other[1].name}")
+    return " ".join(words)
 
 
 def _heads(raw: Mapping[str, Any]) -> tuple[Any, Any]:
