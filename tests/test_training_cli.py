@@ -158,3 +158,18 @@ def test_who_interrupts_is_told_how_to_go_on(
     done = CliRunner().invoke(cli, [*words, "--resume"])
     assert done.exit_code == 130
     assert "the same command with --resume continues" in done.output
+
+
+@pytest.mark.parametrize("name", ["base", "gray128"])
+def test_a_preset_that_was_made_with_photographs_says_so_and_goes_on(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import training.fit
+
+    monkeypatch.setattr(training.fit, "fit", lambda *arguments, **options: {"epoch": 1.0})
+    words = ["fit", "--preset", name, "--data", str(tmp_path), "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0
+    said = "warning: preset base was made with --photographs; without, its figures are others\n"
+    assert done.stderr == (said if PRESETS[name].photographs else "")
+    assert done.stdout.startswith("kept the weights of this epoch")

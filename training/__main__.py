@@ -112,6 +112,11 @@ def fit(
     from training.fit import fit as run
     from training.material import Sources
 
+    if PRESETS[name].photographs and photographs is None:
+        click.echo(
+            f"warning: preset {name} was made with --photographs; without, its figures are others",
+            err=True,
+        )
     try:
         best = run(
             PRESETS[name],
