@@ -84,13 +84,13 @@ def model_info(
             },
             "faults": run["faults"],
         },
-        "training": training_info(preset, run, rows, machine),
+        "training": _training(preset, run, rows, machine),
         "commit": _commit(),
         "command": command,
     }
 
 
-def training_info(
+def _training(
     preset: Preset, run: dict[str, Any], rows: list[dict[str, float]], machine: str | None
 ) -> dict[str, Any]:
     from training.pretrained import WEIGHTS
