@@ -36,8 +36,17 @@ wheel: $(VENV)/.dev
 
 # Trains a preset, or goes on where it stopped, and exports it:
 # make models/gray128 UTKFACE=/path/to/utkface FIT='--precision mixed_bfloat16'
+# What else a preset was made with, FIT has to say: without it, this would be another model.
 models/%: | $(VENV)/.dev
 	@[ -d "$(UTKFACE)" ] || { echo "Where are the images? make $@ UTKFACE=/path/to/utkface"; exit 1; }
+	@command=$$($(BIN)/python -m training presets | sed -n 's/^ *command *\(.* --preset $* \)/\1/p'); \
+	for option in --photographs --start --teacher; do \
+		case "$$command" in *" $$option "*) \
+			case " $(FIT)" in *" $$option "*|*" $$option="*) ;; *) \
+				echo "$* needs $$option, in FIT or by hand, see docs/results.md: $$command"; exit 1;; \
+			esac;; \
+		esac; \
+	done
 	$(BIN)/python -m training fit --preset $* --data "$(UTKFACE)" --out runs/$* $(FIT) \
 		$(if $(wildcard runs/$*/checkpoint.npz),--resume)
 	$(BIN)/python -m training export --run runs/$* --data "$(UTKFACE)" --out $@

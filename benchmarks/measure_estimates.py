@@ -13,6 +13,7 @@ export did.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from annotate.errors import AnnotateError
 from annotate.heads import age_temperatures, estimates, quantile, tempered
 from annotate.labels import labels_from_names
 from annotate.metrics import minor_metrics
@@ -28,7 +30,7 @@ from annotate.records import Predictions
 from annotate.slices import AGE_BANDS, BAND_NAMES, age_band
 from training.calibration import fit_calibration, fit_temperature
 from training.data import FaceData, FolderData, load_parts
-from training.presets import PRESETS
+from training.scoring import own_split
 
 Raw = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
@@ -40,11 +42,11 @@ beyond which a face would be flagged."""
 def point_estimates(
     raw: Raw, predictions: Predictions, calibration: dict[str, Any]
 ) -> Iterator[tuple[str, Any]]:
-    """(name, ages (N,)) of each way to make one age of a distribution."""
+    """(name, ages (N,)) of each way to make one age of a calibrated distribution."""
     p = raw[0].astype(np.float64)
-    calibrated = tempered(p, age_temperatures(p, calibration["age_temperature"]))
+    p = tempered(p, age_temperatures(p, calibration["age_temperature"]))
     yield "median in whole years", predictions.age
-    yield "median", quantile(calibrated, 0.5)
+    yield "median", quantile(p, 0.5)
     yield "mean", p @ np.arange(p.shape[1])
     yield "mode", p.argmax(axis=1)
 
@@ -158,6 +160,23 @@ def raw_outputs(model: Model, faces: FaceData) -> Raw:
     return model.predict_raw(faces.pixels)
 
 
+def load(options: argparse.Namespace) -> tuple[Model, Model, FolderData]:
+    """The model, the same with mirrored crops, and the parts of its own split to measure on.
+
+    Raises AnnotateError, too, for a model that gives no distribution of ages.
+    """
+    model = load_model(options.model, engine="onnx")
+    if model.info["heads"]["age"]["kind"] != "distribution":
+        raise AnnotateError(
+            f"the model {model.name} gives one number for age: what is measured here is what can"
+            " be made of a distribution"
+        )
+    preset, seed, limit = own_split(options.model)
+    parts = ("validation", options.part)
+    folder = load_parts(options.data, preset, seed=seed, limit=limit, parts=parts)
+    return model, load_model(options.model, engine="onnx", tta=True), folder
+
+
 def main() -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -165,10 +184,10 @@ def main() -> None:
     parser.add_argument("--model", default="base")
     parser.add_argument("--part", choices=("validation", "test"), default="validation")
     options = parser.parse_args()
-    model = load_model(options.model, engine="onnx")
-    mirrored = load_model(options.model, engine="onnx", tta=True)
-    preset = PRESETS[model.info["preset"]]
-    folder = load_parts(options.data, preset, parts=("validation", options.part))
+    try:
+        model, mirrored, folder = load(options)
+    except AnnotateError as error:
+        sys.exit(f"error: {error}")
     faces, fitted_on = folder.parts[options.part], folder.parts["validation"]
     raw = raw_outputs(model, faces)
     predictions = estimates(*raw, model.info)

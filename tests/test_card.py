@@ -392,6 +392,17 @@ def test_a_recipe_of_before_there_could_be_several_teachers_names_its_one() -> N
     assert dict(recipe_rows(info))["teachers"].startswith("`old`: what it says of an image")
 
 
+def test_the_learning_rates_that_a_training_began_again_with_are_told() -> None:
+    info = _info()
+    for restarts, said in (
+        ([[13, 0.0005]], "cosine, again from 0.0005 at epoch 13, weight decay 0.03"),
+        ([[5, 0.001], [9, 2e-5]], "again from 0.001 at epoch 5 and from 2e-05 at epoch 9, weight"),
+        ([], "cosine, weight decay 0.03"),
+    ):
+        info["training"]["recipe"]["restarts"] = restarts
+        assert said in dict(recipe_rows(info))["optimiser"]
+
+
 def test_what_is_missing_is_left_out_cleanly() -> None:
     info = _info()
     info["figures"] = {}

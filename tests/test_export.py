@@ -23,6 +23,7 @@ from annotate.errors import AnnotateError
 from annotate.evaluation import evaluate
 from annotate.images import face_crop
 from annotate.model import MODELS, bundled_models, load_model
+from tests.model_folders import edit
 from training import history
 from training.__main__ import cli
 from training.data import load_parts
@@ -150,6 +151,28 @@ def test_a_resumed_run_equals_an_uninterrupted_one(drawn: Path, run: Path, tmp_p
     rows = (tmp_path / "cut/history.csv").read_bytes()
     _fit(TINY, drawn, tmp_path / "cut", resume=True)  # nothing is left to do
     assert (tmp_path / "cut/history.csv").read_bytes() == rows
+
+
+def test_a_run_that_ended_in_its_first_epoch_is_resumed_with_what_it_made_ready(
+    drawn: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import fit as module
+    from training import material
+
+    sources = material.Sources(drawn, start=str(exported), teachers=(str(exported),))
+
+    def interrupted(keeper: Any, epoch: int, logs: Any = None) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Keeper, "on_epoch_begin", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            module.fit(TINY, sources, tmp_path, progress=False)
+    assert not (tmp_path / "history.csv").exists()
+    # The teacher is not asked again.
+    monkeypatch.setattr(material, "_opinion", None)
+    best = module.fit(TINY, sources, tmp_path, epochs=1, resume=True, progress=False)
+    assert best["epoch"] == 1.0
 
 
 def test_a_run_is_not_mixed_with_another(drawn: Path, run: Path, tmp_path: Path) -> None:
@@ -311,6 +334,8 @@ def test_an_export_tells_of_photographs_that_were_met_and_measured(
     split = (run / "splits.txt").read_text("ascii").splitlines()
     assert known == sorted(lines + [line for line in split if not line.endswith(" test")])
     found = json.loads((tmp_path / "model/model.json").read_text("utf-8"))
+    # The preset was made without.
+    assert found["training"]["recipe"]["photographs"] is True
     data = found["data"]["photographs"]
     assert data["images"] == 2
     assert data["faults_by_kind"] == {"no_face": 2, "unreadable_file": 1}
@@ -384,6 +409,26 @@ def test_a_failed_check_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_that_cannot_be_read_leaves_nothing_behind(
+    run: Path, drawn: Path, tmp_path: Path
+) -> None:
+    from training.export import export
+
+    bad = Path(shutil.copytree(run, tmp_path / "run"))
+    (bad / "history.csv").unlink()
+    with pytest.raises(AnnotateError, match=r"cannot read .*history\.csv"):
+        export(bad, drawn, tmp_path / "model")
+    said = json.loads((bad / "run.json").read_text("utf-8"))
+    for wrong, match in (
+        ({"settings": said["settings"] | {"preset": "best"}}, "the unknown preset 'best'"),
+        ({"images": None}, r"run\.json lacks or misstates images"),
+    ):
+        (bad / "run.json").write_text(json.dumps(said | wrong))
+        with pytest.raises(AnnotateError, match=match):
+            export(bad, drawn, tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_an_export_does_not_replace_a_folder_unasked(
     exported: Path, run: Path, drawn: Path
 ) -> None:
@@ -391,6 +436,16 @@ def test_an_export_does_not_replace_a_folder_unasked(
 
     with pytest.raises(AnnotateError, match="exists: pass --overwrite"):
         export(run, drawn, exported)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _began_with(run: Path) -> dict[str, Any]:
+    """What a run says of the model that it began with."""
+    said = json.loads((run / "run.json").read_text("utf-8"))
+    return {key: said[key] for key in ("start", "start_sha256")}
 
 
 def test_the_average_with_what_a_run_began_with_is_exported(
@@ -402,11 +457,34 @@ def test_the_average_with_what_a_run_began_with_is_exported(
     from training.material import Sources
     from training.unfolding import load_exported
 
+    # It has met an image that is not among those here.
+    first = Path(shutil.copytree(exported, tmp_path / "first"))
+    with (first / "training_hashes.txt").open("a") as file:
+        file.write(f"{'f' * 16} validation\n")
+    edit(first)
     run = tmp_path / "run"
-    fit(TINY_AVERAGED, Sources(drawn, start=str(exported)), run, progress=False)
-    # The model that it began with may lie elsewhere by now.
-    moved = shutil.copytree(exported, tmp_path / "moved")
+    sources = Sources(drawn, start=str(first))
+    fit(TINY_AVERAGED, sources, run, epochs=1, progress=False)
+    began = _began_with(run)
+    assert began["start_sha256"] == _digest(exported / "model.keras")
+    # The model that it began with may lie elsewhere by now, with other words, or be replaced.
+    moved = shutil.copytree(first, tmp_path / "moved")
+    edit(moved, lambda info: info["training"].update(machine="another"))
+    (first / "model.keras").write_bytes(b"another model")
+    edit(first, lambda info: info["training"].update(epochs=99))
+    fit(TINY_AVERAGED, sources, run, resume=True, progress=False)
+    assert _began_with(run) == began
     folder = export(run, drawn, tmp_path / "model", start=str(moved), score=False)
+    known = (folder / "training_hashes.txt").read_text("ascii").splitlines()
+    own = (exported / "training_hashes.txt").read_text("ascii").splitlines()
+    assert known == [*own, f"{'f' * 16} validation"]
+    info = json.loads((folder / "model.json").read_text("utf-8"))
+    assert info["command"] == (
+        "python -m training export --run runs/run --data $UTKFACE --out FOLDER"
+        " --name tiny_averaged --start moved"
+    )
+    recipe = info["training"]["recipe"]
+    assert (recipe["start"], recipe["teachers"]) == ("first", [])
     with pytest.raises(AnnotateError, match="began with another model") as caught:
         export(run, drawn, tmp_path / "other", start="nano", score=False)
     assert "\n" not in str(caught.value)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from annotate.engines import import_keras
-from training.presets import BASE, GRAY128, NANO
+from annotate.errors import AnnotateError
+from training.material import Sources
+from training.presets import BASE, BASE_TAUGHT, GRAY128, NANO
 
 keras = import_keras()
 
-from training.fit import _stretches, age_mae, compile_model, starting_model  # noqa: E402
+from training.fit import _command, _stretches, age_mae, compile_model, fit, starting_model  # noqa: E402
 
 TINY = dataclasses.replace(NANO, size_px=32, kept_px=36, pretrained=None, epochs=4, batch_size=8)
 
@@ -89,3 +92,24 @@ def test_precision_is_of_the_computations_alone() -> None:
     assert {keras.backend.standardize_dtype(o.dtype) for o in outputs.values()} == {"float32"}
     # What is built next, for export, is what it always was.
     assert starting_model(TINY).get_layer("stem").compute_dtype == "float32"
+
+
+def test_a_run_without_its_models_ends_before_anything_is_read_or_written(tmp_path: Path) -> None:
+    for preset in (BASE_TAUGHT, NANO):
+        with pytest.raises(AnnotateError, match=f"preset {preset.name} needs a model"):
+            fit(preset, Sources(tmp_path / "no data"), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_recorded_command_says_all_that_was_chosen(tmp_path: Path) -> None:
+    sources = Sources(tmp_path, start="models/first", teachers=("nano",))
+    chosen = {"seed": 7, "limit": 500, "precision": "mixed_bfloat16", "views": 1}
+    usual = {"seed": 2026, "limit": None}
+    out = tmp_path / "mine"
+    assert _command(BASE, sources, out, chosen, 3) == (
+        "python -m training fit --preset base --data $UTKFACE --start first --teacher nano --seed 7"
+        " --epochs 3 --limit 500 --precision mixed_bfloat16 --views 1 --out runs/mine"
+    )
+    assert _command(NANO, Sources(tmp_path), out, usual, None) == (
+        "python -m training fit --preset nano --data $UTKFACE --out runs/mine"
+    )

@@ -156,3 +156,13 @@ def _without(path: Path, name: str) -> None:
     arrays = load_arrays(path)
     del arrays[name]
     save_arrays(path, arrays)
+
+
+def test_the_last_of_all_seeds_lasts_for_several_epochs(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path, PRESET, _Epochs(), 2**32 - 1)  # type: ignore[arg-type]
+    drawn = []
+    for epoch in (0, 1):
+        keeper.on_epoch_begin(epoch)
+        drawn.append(np.random.random())
+    np.random.seed(0)
+    assert drawn[0] != drawn[1] == np.random.random()

@@ -81,10 +81,47 @@ def test_models_shows_the_card_of_one(
     plain = bundle(models, fake_model_folder, "plain")
     assert invoke("models", "show", "plain") == (0, "# fake\n", "")
     assert invoke("models", "show", str(plain)) == (0, "# fake\n", "")
-    (tmp_path / "bare").mkdir()
-    code, out, err = invoke("models", "show", str(tmp_path / "bare"))
+    # Models of others may have a card that model.json does not list.
+    (plain / "card.md").write_text("# another\n")
+    info = json.loads((plain / "model.json").read_text())
+    del info["files"]["card.md"]
+    (plain / "model.json").write_text(json.dumps(info))
+    assert invoke("models", "show", "plain") == (0, "# another\n", "")
+
+
+def _spoil(folder: Path, how: str) -> None:
+    """Make a model folder's card one that cannot be believed."""
+    if how == "changed":
+        (folder / "card.md").write_text("# better\n")
+    elif how == "gone":
+        (folder / "card.md").unlink()
+    elif how == "broken":
+        (folder / "model.json").write_text("{")
+    elif how == "no model":
+        (folder / "model.json").unlink()
+    else:
+        # The same words, even.
+        (folder / "card.md").rename(folder.parent / "card.md")
+        (folder / "card.md").symlink_to(folder.parent / "card.md")
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("changed", "card.md is not the file that model.json lists: its sha256 is "),
+        ("gone", "card.md: No such file"),
+        ("broken", "model.json"),
+        ("no model", "is no model folder: it has no model.json"),
+        ("link", "card.md leads out of the model folder: refused"),
+    ],
+)
+def test_a_card_that_is_not_the_models_own_is_not_shown(
+    how: str, said: str, invoke: Invoke, copy: Path
+) -> None:
+    _spoil(copy, how)
+    code, out, err = invoke("models", "show", str(copy))
     assert (code, out) == (1, "")
-    assert "card.md" in one_line(err)
+    assert said in one_line(err)
 
 
 def test_without_any_model_the_list_says_so(invoke: Invoke, models: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -19,8 +20,11 @@ from training.data import FolderData
 from training.runs import (
     check_settings,
     check_splits,
+    check_unused,
+    has_checkpoint,
     load_arrays,
     read_run,
+    read_whole_run,
     save_arrays,
     write_lines,
     write_run,
@@ -163,16 +167,83 @@ def test_a_run_is_found_again(tmp_path: Path) -> None:
     check_splits(tmp_path, _folder_data())
 
 
-def test_a_run_is_resumed_only_as_it_was_started_and_once_it_has_begun(tmp_path: Path) -> None:
+def test_a_run_is_resumed_only_as_it_was_started(tmp_path: Path) -> None:
     settings = {"preset": "base", "seed": 7, "photographs": True}
-    write_run(tmp_path, {"settings": settings}, _folder_data())
-    with pytest.raises(AnnotateError, match="no complete epoch to resume from"):
-        check_settings(tmp_path, settings)
+    write_run(tmp_path, {"settings": settings, "keras": "3"}, _folder_data())
+    # Before its first whole epoch, too: what it made ready is used then.
+    assert check_settings(tmp_path, settings)["keras"] == "3"
+    assert not has_checkpoint(tmp_path)
     (tmp_path / "checkpoint.npz").write_bytes(b"")
-    check_settings(tmp_path, settings)
+    assert has_checkpoint(tmp_path)
+    assert check_settings(tmp_path, settings)["keras"] == "3"
     for changed in (settings | {"seed": 8}, settings | {"teacher": "base"}, {"preset": "base"}):
         with pytest.raises(AnnotateError, match="was started with"):
             check_settings(tmp_path, changed)
+
+
+@pytest.mark.parametrize("name", ["best.npz", "history.csv"])
+def test_what_a_run_left_without_its_checkpoint_is_not_overwritten(
+    name: str, tmp_path: Path
+) -> None:
+    settings = {"preset": "base"}
+    check_unused(tmp_path / "not there")
+    check_unused(tmp_path)
+    write_run(tmp_path, {"settings": settings}, _folder_data())
+    check_unused(tmp_path)
+    (tmp_path / name).write_bytes(b"hours of work")
+    said = rf"holds the {name} of a training run without its checkpoint\.npz: choose another --out"
+    with pytest.raises(AnnotateError, match=said):
+        check_unused(tmp_path)
+    with pytest.raises(AnnotateError, match=said):
+        check_settings(tmp_path, settings)
+    (tmp_path / "checkpoint.npz").write_bytes(b"")
+    with pytest.raises(AnnotateError, match="holds a training run: use --resume"):
+        check_unused(tmp_path)
+
+
+WHOLE = {
+    "settings": {"preset": "base", "seed": 7, "limit": None},
+    "images": {"train": 2},
+    "faults": [],
+    "command": "fit",
+    "keras": "3",
+    "backend": "jax",
+}
+
+
+def _write(folder: Path, run: object) -> None:
+    (folder / "run.json").write_text(json.dumps(run))
+
+
+def test_a_run_is_read_whole_with_or_without_what_newer_ones_say(tmp_path: Path) -> None:
+    newer = {"start": {"epochs": 3}, "start_sha256": "0" * 64, "machine": "2 cores"}
+    models = {"start": "base", "teachers": ["nano"], "photographs": True, "views": 1}
+    for more in ({}, newer | {"settings": WHOLE["settings"] | models}):  # type: ignore[operator]
+        _write(tmp_path, WHOLE | more)
+        assert read_whole_run(tmp_path) == WHOLE | more
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"settings": {"preset": "base"}}, "settings.seed"),
+        ({"settings": {"preset": ["base"], "seed": 7}}, "settings.preset"),
+        ({"settings": {"preset": "base", "seed": -1, "limit": "9"}}, "settings.seed, settings"),
+        ({"settings": {"preset": "base", "seed": 7, "start": 1}}, "settings.start"),
+        ({"settings": {"preset": "base", "seed": 7, "teachers": "nano"}}, "settings.teachers"),
+        ({"images": None}, "images"),
+        ({"images": {"train": "2"}}, "images"),
+        ({"faults": [1]}, "faults"),
+        ({"command": None, "keras": 3}, "command, keras"),
+    ],
+)
+def test_a_run_that_lacks_what_export_needs_is_a_one_line_error(
+    wrong: dict[str, object], named: str, tmp_path: Path
+) -> None:
+    _write(tmp_path, WHOLE | wrong)
+    with pytest.raises(AnnotateError, match=rf"run\.json lacks or misstates {named}") as caught:
+        read_whole_run(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_other_images_are_refused(tmp_path: Path) -> None:
@@ -190,7 +261,9 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
         check_splits(tmp_path, _folder_data())
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"settings": null}', '{"settings": {}}', "\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"settings": null}', '{"settings": {}}', "\x00", "[" * 10**5]
+)
 def test_a_folder_without_a_run_is_a_one_line_error(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(AnnotateError, match="holds no training run") as caught:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.splits import PARTS, TEST_SHARE, hash_lines, part_of, split
+from training.splits import PARTS, TEST_SHARE, hash_lines, part_of, split, united
 
 
 @given(st.lists(st.binary(max_size=8), min_size=1, max_size=50), st.integers(0, 9))
@@ -47,3 +47,11 @@ def test_a_part_follows_from_the_seeded_hash() -> None:
 def test_lists_name_each_image_once_in_order() -> None:
     parts = {"train": {"x.jpg": "b" * 64, "y.jpg": "b" * 64}, "test": {"z.jpg": "a" * 64}}
     assert hash_lines(parts) == ["a" * 16 + " test", "b" * 16 + " train"]
+
+
+def test_of_several_lists_what_one_trained_on_is_trained_on() -> None:
+    one = ["aa train", "bb validation", "cc validation"]
+    other = ["bb train", "cc validation", "dd validation"]
+    assert united(one, other) == ["aa train", "bb train", "cc validation", "dd validation"]
+    assert united(other, [], one) == united(one, other)
+    assert united([]) == []

@@ -14,10 +14,11 @@ import click
 
 from annotate.errors import AnnotateError
 from training.presets import PRECISIONS, PRESETS
-from training.splits import PARTS, SEED
+from training.splits import PARTS, SEED, SEEDS
 
 FOLDER = click.Path(path_type=Path)
 EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
+SEED_TYPE = click.IntRange(0, SEEDS - 1)
 
 data_option = click.option(
     "--data", type=EXISTING, required=True, help="Folder of images with UTKFace names."
@@ -61,7 +62,9 @@ def presets() -> None:
 @click.option(
     "--limit", type=click.IntRange(10), help="Use so many images only, evenly spaced: a rehearsal."
 )
-@click.option("--seed", type=int, default=SEED, show_default=True, help="Of split and training.")
+@click.option(
+    "--seed", type=SEED_TYPE, default=SEED, show_default=True, help="Of split and training."
+)
 @click.option("--photographs", type=EXISTING, help="Folder of pictures to train on as well.")
 @click.option(
     "--photograph-labels",
@@ -109,6 +112,11 @@ def fit(
     from training.fit import fit as run
     from training.material import Sources
 
+    if PRESETS[name].photographs and photographs is None:
+        click.echo(
+            f"warning: preset {name} was made with --photographs; without, its figures are others",
+            err=True,
+        )
     try:
         best = run(
             PRESETS[name],
@@ -123,7 +131,10 @@ def fit(
             progress=sys.stderr.isatty(),
         )
     except KeyboardInterrupt:
-        click.echo("\ninterrupted: the same command with --resume continues", err=True)
+        said = "interrupted: the same command with --resume continues"
+        if not (out / "run.json").exists():
+            said = "interrupted before anything was kept: the same command begins anew"
+        click.echo(f"\n{said}", err=True)
         sys.exit(130)
     figures = ", ".join(f"{key} {value:.4g}" for key, value in best.items())
     click.echo(f"kept the weights of this epoch in {out}: {figures}")
@@ -159,10 +170,12 @@ def robustness(model: str, data: Path, part: str, limit: int | None, out: Path |
 
     Prints a Markdown table; `of clean` is the age MAE over that of the unchanged images.
     """
-    from training.history import write_text
+    from training.history import check_file, write_text
     from training.robustness import robustness as measure
     from training.robustness import robustness_table
 
+    if out is not None:
+        check_file(out)
     found = measure(model, data, part, limit=limit)
     if out is not None:
         write_text(out, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
@@ -227,13 +240,14 @@ def export(
     "--preset", "name", type=click.Choice(list(PRESETS)), default="base", show_default=True,
     help="Whose validation share to use; the test part is the same for all.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=SEED, show_default=True, help="Of the split.")
+@click.option("--seed", type=SEED_TYPE, default=SEED, show_default=True, help="Of the split.")
 def split(data: Path, out: Path, name: str, seed: int) -> None:
     """Write which image is in which part, a line of hash and part for each distinct image."""
     from training.data import load_parts
-    from training.history import write_text
+    from training.history import check_file, write_text
     from training.splits import hash_lines
 
+    check_file(out)
     faces = load_parts(data, PRESETS[name], seed=seed, parts=())
     lines = hash_lines(faces.hashes)
     write_text(out, "".join(f"{line}\n" for line in lines))

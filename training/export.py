@@ -6,15 +6,13 @@ trained on any backend.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +25,16 @@ from annotate.images import Pixels
 from annotate.model import (
     FILES,
     HASHES_FILE,
-    PREPROCESSING_VERSION,
-    SCHEMA_VERSION,
-    checked_info,
     load_model,
 )
 from annotate.model_files import import_late
 from annotate.records import Predictions
+from training import replacing
 from training.calibration import fit_calibration
 from training.card import card
-from training.presets import PRESETS, Preset
-from training.splits import TEST_SHARE, hash_lines
+from training.description import model_info, write_info
+from training.presets import PRESETS
+from training.splits import hash_lines, united
 
 MAX_YEARS_APART = 0.01
 MAX_PROBABILITY_APART = 1e-4
@@ -45,14 +42,6 @@ MAX_PROBABILITY_APART = 1e-4
 
 CHECKED_IMAGES = 512
 """Validation images that the two engines are compared on."""
-
-WEIGHTS_LICENCE = "non-commercial research only, as the images they were learnt from"
-
-DATA_LICENCE = (
-    "non-commercial research only; the copyright of each image stays with its owner"
-    " (https://susanqq.github.io/UTKFace/)"
-)
-
 
 PHOTOGRAPHS_NAME = "APPA-REAL, train_*: photographs with apparent ages"
 PHOTOGRAPHS_LICENCE = (
@@ -85,21 +74,16 @@ def export(
     measure the figures of the card, which takes as long as labelling the two parts twice and
     the test part once more under each bad condition. appa_real, appa_real_labels: photographs of
     another source, and the table of those to measure it on as well.
+    overwrite: replace the model folder that is there; nothing else is ever replaced.
     Raises AnnotateError, and leaves nothing behind, where the run cannot be read, the data are
     others, or the exported files do not agree with each other.
     """
     _require_tensorflow()
-    if out.exists() and not overwrite:
-        raise AnnotateError(f"{out} exists: pass --overwrite to replace it")
     other = _other_source(appa_real, appa_real_labels)
-    building = out.parent / f".{out.name}.tmp"
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
+    building = replacing.prepare(out, overwrite=overwrite)
     try:
         _build(run, data, building, name, start, machine, score, other)
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(building, out)
+        replacing.put(building, out)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return out
@@ -138,7 +122,7 @@ def _build(
     other: OtherSource | None,
 ) -> None:
     """Fill a new, empty folder with a checked model."""
-    from training import fit, history, keeper, runs
+    from training import ancestry, fit, history, keeper, runs
     from training.averaging import average
     from training.data import load_parts
     from training.folding import fold
@@ -146,12 +130,19 @@ def _build(
     from training.speed import measure_speed
     from training.unfolding import load_exported
 
-    run_info = runs.read_run(run)
+    run_info = runs.read_whole_run(run)
     chosen = run_info["settings"]
     if chosen["preset"] not in PRESETS:
         raise AnnotateError(f"{run} was trained by the unknown preset {chosen['preset']!r}")
     preset = PRESETS[chosen["preset"]]
-    limit, seed = chosen["limit"], chosen["seed"]
+    limit, seed = chosen.get("limit"), chosen["seed"]
+    rows = history.read_whole(run / "history.csv", preset.monitor)
+    began = ancestry.beginning(run, run_info, start)
+    if began is None and preset.start_share:
+        raise AnnotateError(
+            f"{run} began with no model, but {preset.name} is exported as an average with the one"
+            " that it began with: fit it again with --start"
+        )
     parts = ("train", "validation") if preset.start_share else ("validation",)
     faces = load_parts(data, preset, seed=seed, limit=limit, parts=parts)
     runs.check_splits(run, faces)
@@ -159,11 +150,9 @@ def _build(
 
     trained = fit.build_model(preset, fixed_size=True)
     keeper.load_best(trained, run)
-    if preset.start_share:
+    if began is not None and preset.start_share:
         beginning = fit.build_model(preset, fixed_size=True)
-        where = start or chosen["start"]
-        _check_start(run, run_info, where)
-        load_exported(beginning, where, faces.parts["train"].pixels)
+        load_exported(beginning, began, faces.parts["train"].pixels)
         average(trained, beginning, preset.start_share)
     network = fold(trained)
     raw = network.predict(validation.pixels, batch_size=64, verbose=0)
@@ -171,35 +160,41 @@ def _build(
 
     known = {part: faces.hashes[part] for part in ("train", "validation")}
     photographs = read_photographs(run) if chosen.get("photographs") else None
-    lines = {*hash_lines(known), *(photographs.lines if photographs else ())}
-    text = "".join(f"{line}\n" for line in sorted(lines))
+    # What a model began as has met images, too.
+    lines = united(
+        hash_lines(known),
+        photographs.lines if photographs else (),
+        ancestry.images_met(began) if began is not None else (),
+    )
+    text = "".join(f"{line}\n" for line in lines)
     (folder / HASHES_FILE).write_text(text, encoding="ascii", newline="\n")
     network.save(folder / FILES["keras"])
     write_onnx(network, folder / FILES["onnx"])
 
-    rows = history.read(run / "history.csv")
-    info = _info(preset, run_info, rows, name or preset.name, machine)
+    name = name or preset.name
+    info = model_info(preset, run_info, rows, name, _command(run, began, name, other), machine)
     if photographs is not None:
         info["data"]["photographs"] = photographs.to_dict()
-    if other is not None:
-        info["command"] += f" --appa-real $APPA_REAL --appa-real-labels {other[1].name}"
     info["calibration"] = {**calibration, "fitted_on": "validation", "n": len(validation)}
-    _write_info(folder, info)
+    write_info(folder, info)
     check_engines(folder, validation.pixels[:CHECKED_IMAGES], estimates(*_heads(raw), info))
     if score:
         info["speed"] = measure_speed(folder)
     info["figures"] = _figures(folder, data, other) if score else {}
     (folder / "card.md").write_text(card(info, rows), encoding="utf-8", newline="\n")
-    _write_info(folder, info)
+    write_info(folder, info)
     load_model(folder, engine="onnx")
 
 
-def _check_start(run: Path, run_info: dict[str, Any], start: str) -> None:
-    """Whether a model is the one that a run began with; by what is said of its training."""
-    if checked_info(start)["training"] != run_info["start"]:
-        raise AnnotateError(
-            f"{run} began with another model than {shown(start)}: say where that one is by --start"
-        )
+def _command(run: Path, began: str | None, name: str, other: OtherSource | None) -> str:
+    """The command that makes this model of its run, with the places of data sets left open."""
+    words = [f"python -m training export --run runs/{run.resolve().name} --data $UTKFACE"]
+    words.append(f"--out FOLDER --name {name}")
+    if began is not None:
+        words.append(f"--start {Path(began).name}")
+    if other is not None:
+        words.append(f"--appa-real $APPA_REAL --appa-real-labels {other[1].name}")
+    return " ".join(words)
 
 
 def _heads(raw: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -282,111 +277,3 @@ def read_photographs(run: Path) -> PhotographsMet:
             f" hexadecimal digits and `train`, found {shown(wrong[0]) if wrong else 'none'}"
         )
     return PhotographsMet(lines, dict(sorted(kinds.items())))
-
-
-def _write_info(folder: Path, info: dict[str, Any]) -> None:
-    """model.json, with the SHA-256 of every other file there is."""
-    others = sorted(path for path in folder.iterdir() if path.name != "model.json")
-    info["files"] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in others}
-    text = json.dumps(info, indent=1, ensure_ascii=False) + "\n"
-    (folder / "model.json").write_text(text, encoding="utf-8", newline="\n")
-
-
-def _info(
-    preset: Preset,
-    run: dict[str, Any],
-    rows: list[dict[str, float]],
-    name: str,
-    machine: str | None,
-) -> dict[str, Any]:
-    """model.json but for what is measured: calibration, figures and hashes."""
-    age: dict[str, Any] = {"output": "age", "kind": "regression", "unit": "years"}
-    if preset.age_bins is not None:
-        age |= {
-            "kind": "distribution",
-            "bins": preset.age_bins,
-            "ages": [0, preset.age_bins - 1],
-            "bin": "integer age a stands for a - 0.5 to a + 0.5 years",
-        }
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "name": name,
-        "about": preset.about,
-        "preset": preset.name,
-        "architecture": preset.architecture,
-        "licence": WEIGHTS_LICENCE,
-        "input": {
-            "size_px": preset.size_px,
-            "colours": "RGB",
-            "dtype": "uint8",
-            "value_range": [0, 255],
-            "layout": "NHWC",
-            "crop": "utkface aligned crop, squeezed to a square",
-            "resize": "bilinear, antialiased; JPEG decoded at reduced scale where both sides keep"
-            " size_px",
-        },
-        "preprocessing_version": PREPROCESSING_VERSION,
-        "heads": {
-            "age": age,
-            "gender": {"output": "gender", "kind": "probability", "positive": "female"},
-        },
-        "labels": {"gender": ["male", "female"]},
-        "data": {
-            "name": "UTKFace, aligned and cropped",
-            "licence": DATA_LICENCE,
-            "images": run["images"],
-            "hashes": HASHES_FILE,
-            "split": {
-                "rule": "by SHA-256 of the file's bytes and the seed, see training/splits.py",
-                "seed": run["settings"]["seed"],
-                "test_share": TEST_SHARE,
-                "validation_share": preset.validation_share,
-                "limit": run["settings"]["limit"],
-            },
-            "faults": run["faults"],
-        },
-        "training": _training(preset, run, rows, machine),
-        "commit": _commit(),
-        "command": f"python -m training export --run runs/{preset.name} --data $UTKFACE"
-        f" --out FOLDER --name {name}",
-    }
-
-
-def _training(
-    preset: Preset, run: dict[str, Any], rows: list[dict[str, float]], machine: str | None
-) -> dict[str, Any]:
-    from training.pretrained import WEIGHTS
-
-    kept = min(rows, key=lambda row: row[preset.monitor])
-    words = ("name", "about", "source", "cost", "expected")
-    teachers = run["settings"].get("teachers", ())
-    return {
-        "recipe": {key: value for key, value in asdict(preset).items() if key not in words},
-        "pretrained": WEIGHTS[preset.pretrained].about if preset.pretrained else None,
-        # The names only: a folder's path says nothing to others.
-        "teachers": [Path(teacher).name for teacher in teachers],
-        "start": run.get("start"),
-        "command": run["command"],
-        "keras": run["keras"],
-        "backend": run["backend"],
-        "machine": run.get("machine") or machine,
-        "epochs": len(rows),
-        "epoch_kept": int(kept["epoch"]),
-        "seconds": round(sum(row["seconds"] for row in rows)),
-    }
-
-
-def _commit() -> str | None:
-    """The commit of the checkout that this code lies in; None outside one."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None

@@ -15,7 +15,7 @@ import keras
 
 from annotate.engines import cpu_name, usable_cpus
 from annotate.errors import AnnotateError
-from annotate.model import checked_info
+from training.ancestry import begun_with, check_models, check_needs
 from training.architectures import ARCHITECTURES
 from training.batches import Batches
 from training.data import load_parts
@@ -23,7 +23,13 @@ from training.keeper import Keeper
 from training.material import Lessons, Sources, training_lessons
 from training.presets import Preset
 from training.pretrained import freeze, load_pretrained
-from training.runs import check_settings, check_splits, write_run
+from training.runs import (
+    check_settings,
+    check_splits,
+    check_unused,
+    has_checkpoint,
+    write_run,
+)
 from training.schedule import learning_rate
 from training.splits import SEED
 from training.unfolding import load_exported
@@ -103,8 +109,11 @@ def fit(
     images of the folder only, for rehearsals. precision: of the computations, one of
     presets.PRECISIONS; weights are float32 always. views: another number draws other views of the
     same images, of the same split: for a run that goes on from one of the same seed.
-    Raises AnnotateError where `out` holds another run, or nothing to resume.
+    resume: go on after the last whole epoch in `out`; before the first, with what was made ready.
+    Raises AnnotateError where the preset needs models that `sources` lacks, where one of them
+    does not fit, where `out` holds another run, or nothing to resume.
     """
+    check_needs(preset, sources)
     last = preset.epochs if epochs is None else epochs
     if not 1 <= last <= preset.epochs:
         raise AnnotateError(f"epochs: expected 1 to {preset.epochs}, the preset's, got {epochs}")
@@ -119,36 +128,34 @@ def fit(
     if views:
         settings["views"] = views
     if resume:
-        check_settings(out, settings)
-    elif (out / "checkpoint.npz").exists():
-        raise AnnotateError(f"{out} holds a training run: use --resume, or another --out")
-    out.mkdir(parents=True, exist_ok=True)
+        before = check_settings(out, settings)
+    else:
+        check_unused(out)
+    going_on = resume and has_checkpoint(out)
+    if going_on:
+        # The model that it began with may have been replaced since.
+        begun = {key: value for key, value in before.items() if key in ("start", "start_sha256")}
+    else:
+        check_models(preset, sources, seed)
+        begun = begun_with(sources.start)
+    _make_folder(out)
     faces = load_parts(sources.data, preset, seed=seed, limit=limit, parts=("train", "validation"))
     if resume:
         check_splits(out, faces)
-    options = [sources.options]
-    if precision != "float32":
-        options.append(f"--precision {precision}")
-    if views:
-        options.append(f"--views {views}")
-    command = (
-        f"python -m training fit --preset {preset.name} {' '.join(options)} --out runs/{out.name}"
-    )
-    run = {"settings": settings, "command": command, **_environment()}
-    if sources.start is not None:
-        run["start"] = checked_info(sources.start)["training"]
+    command = _command(preset, sources, out, settings, epochs)
+    run = {"settings": settings, "command": command, **_environment(), **begun}
     write_run(out, run, faces)
     lessons = training_lessons(out, preset, faces, sources, resume=resume)
     keras.utils.set_random_seed(seed)
     train = Batches(lessons, preset, training=True, seed=seed, views=views)
     validation = Batches(Lessons(faces.parts["validation"]), preset, training=False)
     model = starting_model(preset, precision)
-    if sources.start is not None and not resume:
+    if sources.start is not None and not going_on:
         load_exported(model, sources.start, lessons.faces.pixels)
     compile_model(model, preset, len(train))
     model.optimizer.build(model.trainable_variables)
     keeper = Keeper(out, preset, train, seed)
-    done = keeper.restore(model) if resume else 0
+    done = keeper.restore(model) if going_on else 0
     for first, stop in _stretches(preset, done, last):
         if keeper.has_stopped:
             break
@@ -179,6 +186,26 @@ def starting_model(preset: Preset, precision: str = "float32") -> keras.Model:
     if preset.frozen_up_to is not None:
         freeze(model, preset.frozen_up_to)
     return model
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AnnotateError(
+            f"cannot make the folder {out}: {error.strerror}: choose another --out"
+        ) from error
+
+
+def _command(
+    preset: Preset, sources: Sources, out: Path, settings: dict[str, Any], epochs: int | None
+) -> str:
+    """The command that does the same again; options that are as they are anyhow are left out."""
+    usual = {"seed": SEED, "epochs": None, "limit": None, "precision": "float32", "views": 0}
+    chosen = {key: settings.get(key, usual[key]) for key in usual} | {"epochs": epochs}
+    words = [f"python -m training fit --preset {preset.name} {sources.options}"]
+    words += [f"--{key} {value}" for key, value in chosen.items() if value != usual[key]]
+    return " ".join([*words, f"--out runs/{out.resolve().name}"])
 
 
 def _environment() -> dict[str, str]:

@@ -5,14 +5,28 @@ from __future__ import annotations
 import csv
 import io
 import os
+from math import isnan
 from pathlib import Path
+
+from annotate.errors import AnnotateError, one_line
+
+
+def check_file(path: Path) -> None:
+    """Refuse a place where write_text could not write, before long work. Raises AnnotateError."""
+    if path.is_dir():
+        raise AnnotateError(f"cannot write {path}: it is a folder, name a file in it")
+    if not path.parent.is_dir():
+        raise AnnotateError(f"cannot write {path}: there is no folder {path.parent}")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, complete or not at all."""
+    """Write a text file, complete or not at all. Raises AnnotateError."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise AnnotateError(f"cannot write {path}: {error.strerror}") from error
 
 
 def write(path: Path, rows: list[dict[str, float]]) -> None:
@@ -28,6 +42,29 @@ def read(path: Path) -> list[dict[str, float]]:
     """The rows that write wrote."""
     with path.open(newline="", encoding="utf-8") as file:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def read_whole(path: Path, monitor: str) -> list[dict[str, float]]:
+    """The rows of a run of one epoch or more, with what a model's card takes of them.
+
+    monitor: the column by which an epoch was kept. Raises AnnotateError.
+    """
+    try:
+        rows = read(path)
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise AnnotateError(f"cannot read {path}: {one_line(error)}") from error
+    lacking = {"epoch", "seconds", monitor} - set(rows[0] if rows else ())
+    if lacking:
+        raise AnnotateError(
+            f"{path} does not tell of epochs: it lacks {', '.join(sorted(lacking))}"
+        )
+    return rows
+
+
+def best_row(rows: list[dict[str, float]], monitor: str) -> dict[str, float]:
+    """The row of the epoch whose weights are kept: the lowest `monitor`, the first of equals."""
+    # A training that diverged has epochs without a number: the worst there are.
+    return min(rows, key=lambda row: (isnan(row[monitor]), row[monitor]))
 
 
 def plot(path: Path, rows: list[dict[str, float]], title: str) -> None:

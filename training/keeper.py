@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import time
-from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from training import history as history_files
 from training.batches import Batches
 from training.presets import Preset
 from training.runs import Arrays, load_arrays, save_arrays
+from training.splits import SEEDS
 
 
 class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
@@ -32,11 +32,8 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
 
     @property
     def best(self) -> dict[str, float]:
-        """The history row with the best monitored value; the first of equals."""
-        # A training that diverged has epochs without a number: the worst there are.
-        return min(
-            self.rows, key=lambda row: (isnan(row[self.preset.monitor]), row[self.preset.monitor])
-        )
+        """The history row of the epoch whose weights are kept."""
+        return history_files.best_row(self.rows, self.preset.monitor)
 
     @property
     def has_stopped(self) -> bool:
@@ -68,7 +65,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self.train.epoch = epoch + 1
         # On PyTorch, dropout draws from the global generator: seeded by epoch, a resumed
         # training drops what an uninterrupted one would have dropped.
-        keras.utils.set_random_seed(self.seed + epoch)
+        keras.utils.set_random_seed((self.seed + epoch) % SEEDS)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Record an epoch, counted from 0, that is complete."""

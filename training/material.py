@@ -1,7 +1,8 @@
 """Material: where images come from in, everything that one run learns from out.
 
 Photographs are searched for faces, and a teacher looks at every image, once in the life of a
-run: what they gave is kept in the run's folder.
+run: what they gave is kept in the run's folder, also for a run that is resumed before its first
+whole epoch.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annotate.errors import AnnotateError
+from annotate.errors import AnnotateError, shown
 from annotate.images import Pixels, resize_square
 from annotate.model import load_model
 from training.data import FaceData, FolderData
@@ -146,9 +147,22 @@ def _opinion(
     """
     model = load_model(teacher, tta=True)
     ages, female = model.predict_raw(at_size(pixels, model.size_px))
-    if ages.shape[1] != preset.age_bins:
-        raise AnnotateError(
-            f"the teacher {model.name} gives {ages.shape[1]} values for age, preset {preset.name}"
-            f" learns {preset.age_bins}"
-        )
+    check_ages(model.name, ages.shape[1], preset)
     return ages, female[:, 0]
+
+
+def check_ages(teacher: str, values: int, preset: Preset) -> None:
+    """Refuse a teacher that gives other values for age than a preset learns. Raises AnnotateError.
+
+    values: that it gives for each face.
+    """
+    if preset.age_bins is None:
+        raise AnnotateError(
+            f"preset {preset.name} learns one number for age, and has no use for the teacher"
+            f" {shown(teacher, quote=False)}: only distributions of ages are learnt from others"
+        )
+    if values != preset.age_bins:
+        raise AnnotateError(
+            f"the teacher {shown(teacher, quote=False)} gives {values} values for age, preset"
+            f" {preset.name} learns {preset.age_bins}"
+        )

@@ -84,6 +84,10 @@ def _optimiser(recipe: Mapping[str, Any]) -> str:
     ]
     if recipe["schedule"] == "cosine":
         parts.append(f"{recipe['warmup_epochs']:g} epochs of warm-up, then down to 0 on a cosine")
+        restarts = recipe.get("restarts") or ()
+        if restarts:
+            again = listing(f"from {peak:g} at epoch {first}" for first, peak in restarts)
+            parts.append(f"again {again}")
     if recipe["weight_decay"]:
         parts.append(f"weight decay {recipe['weight_decay']:g}")
     return ", ".join(parts)

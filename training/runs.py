@@ -22,6 +22,10 @@ from training.data import FolderData
 from training.history import write_text
 from training.splits import hash_lines
 
+CHECKPOINT = "checkpoint.npz"
+RESULTS = ("best.npz", "history.csv")
+"""What a run writes after each epoch; the checkpoint comes last."""
+
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -51,22 +55,79 @@ def load_arrays(path: Path) -> Arrays:
 
 
 def read_run(out: Path) -> dict[str, Any]:
-    """run.json of a training run. Raises AnnotateError."""
+    """run.json of a training run, of which the preset alone is sure. Raises AnnotateError."""
     try:
         run: dict[str, Any] = json.loads((out / "run.json").read_text("utf-8"))
         run["settings"]["preset"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise AnnotateError(f"{out} holds no training run: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise AnnotateError(f"{out} holds no training run: {one_line(error)}") from error
     return run
 
 
-def check_settings(out: Path, settings: dict[str, Any]) -> None:
-    """Refuse to continue a run that was started otherwise, or that has no whole epoch yet."""
-    before = read_run(out)["settings"]
+def read_whole_run(out: Path) -> dict[str, Any]:
+    """run.json of a training run, with all that export takes from it. Raises AnnotateError."""
+    run = read_run(out)
+    settings, images = run["settings"], run.get("images")
+    teachers = settings.get("teachers", [])
+    checks = {
+        "settings.preset": isinstance(settings["preset"], str),
+        "settings.seed": _is_count(settings.get("seed")),
+        "settings.limit": settings.get("limit") is None or _is_count(settings["limit"]),
+        "settings.start": isinstance(settings.get("start", ""), str),
+        "settings.teachers": _are_texts(teachers),
+        "images": isinstance(images, dict) and all(map(_is_count, images.values())),
+        "faults": _are_texts(run.get("faults")),
+        **{key: isinstance(run.get(key), str) for key in ("command", "keras", "backend")},
+    }
+    wrong = [key for key, fine in checks.items() if not fine]
+    if wrong:
+        raise AnnotateError(
+            f"{out / 'run.json'} lacks or misstates {', '.join(wrong)}: it is not as fit wrote it"
+        )
+    return run
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def check_settings(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Refuse to continue a run that was started otherwise, or that lost its checkpoint.
+
+    Returns its run.json. Raises AnnotateError.
+    """
+    run = read_run(out)
+    before = run["settings"]
     if before != settings:
         raise AnnotateError(f"{out} was started with {before}, not with {settings}")
-    if not (out / "checkpoint.npz").exists():
-        raise AnnotateError(f"{out} has no complete epoch to resume from: run without --resume")
+    if not has_checkpoint(out):
+        _refuse_results(out)
+    return run
+
+
+def check_unused(out: Path) -> None:
+    """Refuse a place for a new run that holds what another one trained. Raises AnnotateError."""
+    if has_checkpoint(out):
+        raise AnnotateError(f"{out} holds a training run: use --resume, or another --out")
+    _refuse_results(out)
+
+
+def has_checkpoint(out: Path) -> bool:
+    """Whether a run has a whole epoch, after which it can go on."""
+    return (out / CHECKPOINT).exists()
+
+
+def _refuse_results(out: Path) -> None:
+    found = [name for name in RESULTS if (out / name).exists()]
+    if found:
+        raise AnnotateError(
+            f"{out} holds the {found[0]} of a training run without its {CHECKPOINT}: choose"
+            " another --out"
+        )
 
 
 def check_splits(out: Path, faces: FolderData) -> None:

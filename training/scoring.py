@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from annotate.errors import AnnotateError
+from annotate.errors import AnnotateError, shown
 from annotate.gaps import largest_gaps
 from annotate.labels import read_label_table, utkface_files
 from annotate.metrics import age_metrics, gender_metrics
 from annotate.model import model_folder, read_info
 from annotate.slices import FEW
 from training.data import load_parts
-from training.presets import PRESETS
+from training.presets import PRESETS, Preset
 
 if TYPE_CHECKING:
     from annotate.evaluation_report import EvaluationReport
@@ -57,16 +57,37 @@ def evaluate_part(
 
 def part_names(model: str | Path, data: Path, part: str) -> list[str]:
     """File names of the labelled images in one part of a model's split, in byte order."""
+    preset, seed, limit = own_split(model)
+    return list(load_parts(data, preset, seed=seed, limit=limit, parts=()).hashes[part])
+
+
+def own_split(model: str | Path) -> tuple[Preset, int, int | None]:
+    """How the images of a model were split: (its preset, the seed, the limit), for load_parts.
+
+    Raises AnnotateError where it does not say so, or was split otherwise than its preset says.
+    """
     folder = model_folder(model)
     info, _ = read_info(folder)
-    try:
-        split, preset = info["data"]["split"], PRESETS[info["preset"]]
-        seed, limit, share = split["seed"], split["limit"], split["validation_share"]
-    except KeyError as error:
-        raise AnnotateError(f"{folder} does not say how its images were split: {error}") from error
-    if share != preset.validation_share:
+    data, name = info.get("data"), info.get("preset")
+    split = data.get("split") if isinstance(data, dict) else None
+    if not isinstance(split, dict) or not isinstance(name, str):
+        raise AnnotateError(f"{folder} does not say how its images were split, and by which preset")
+    if name not in PRESETS:
+        raise AnnotateError(f"{folder} was made by the preset {shown(name)}, which is not known")
+    seed, limit = split.get("seed"), split.get("limit")
+    if not _is_whole(seed, 0) or not (limit is None or _is_whole(limit, 1)):
+        raise AnnotateError(
+            f"{folder} does not say how its images were split: expected a seed, and a limit or"
+            f" null, found {shown(seed)} and {shown(limit)}"
+        )
+    preset = PRESETS[name]
+    if split.get("validation_share") != preset.validation_share:
         raise AnnotateError(f"{folder} was split otherwise than its preset {preset.name} says now")
-    return list(load_parts(data, preset, seed=seed, limit=limit, parts=()).hashes[part])
+    return preset, seed, limit
+
+
+def _is_whole(value: object, low: int) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low
 
 
 def _link(data: Path, names: list[str], images: Path) -> None:

@@ -8,15 +8,21 @@ moves no other file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 PARTS = ("train", "validation", "test")
 
 SEED = 2026
 """Seed of the split that the published figures rest on."""
 
+SEEDS = 2**32
+"""How many seeds there are, from 0 on: as many as NumPy's old generator takes."""
+
 TEST_SHARE = 0.1
 """Share of the distinct images that no choice is made on, the same for every preset."""
+
+DATA_NAME = "UTKFace, aligned and cropped"
+"""The labelled images that are split, as model.json names them."""
 
 HASH_DIGITS = 16
 """Hexadecimal digits of a SHA-256 kept in lists: 64 bits tell 10^5 images apart safely."""
@@ -50,4 +56,13 @@ def hash_lines(parts: Mapping[str, Mapping[str, str]]) -> list[str]:
     """
     return sorted(
         {f"{h[:HASH_DIGITS]} {part}" for part, found in parts.items() for h in found.values()}
+    )
+
+
+def united(*lists: Iterable[str]) -> list[str]:
+    """Several lists of hash_lines as one, sorted: what one of them trained on is trained on."""
+    lines = {line for found in lists for line in found}
+    trained = {line.split()[0] for line in lines if line.endswith(" train")}
+    return sorted(
+        line for line in lines if line.endswith(" train") or line.split()[0] not in trained
     )

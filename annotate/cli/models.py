@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,13 +60,30 @@ def show_command(name: str) -> None:
       annotate models show
       annotate models show nano
     """
-    from annotate.model import model_folder
-    from annotate.model_files import read_regular
-
-    text = read_regular(model_folder(name) / "card.md", _MOST_CARD_BYTES).decode("utf-8", "replace")
+    text = _card(name).decode("utf-8", "replace")
     for line in text.splitlines():
         cells = (shown(cell, len(cell), quote=False) for cell in line.split("\t"))
         click.echo("\t".join(cells))
+
+
+def _card(name: str) -> bytes:
+    """The card that a model's model.json lists, or that lies beside it. Raises AnnotateError."""
+    from annotate.model import model_folder, read_info
+    from annotate.model_files import read_regular
+
+    folder = model_folder(name)
+    info, _ = read_info(folder)
+    path = folder / "card.md"
+    if os.path.dirname(os.path.realpath(path)) != os.path.realpath(folder):
+        raise AnnotateError(f"{path} leads out of the model folder: refused")
+    card = read_regular(path, _MOST_CARD_BYTES)
+    found, expected = hashlib.sha256(card).hexdigest(), info["files"].get(path.name)
+    if expected not in (None, found):
+        raise AnnotateError(
+            f"{path} is not the file that model.json lists: its sha256 is {found[:12]}…, expected"
+            f" {expected[:12]}…; get the model folder again"
+        )
+    return card
 
 
 def _described(folder: Path, info: dict[str, Any]) -> Iterator[str]:
