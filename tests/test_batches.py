@@ -27,6 +27,8 @@ NAN = float("nan")
 SMALL = dataclasses.replace(BASE, size_px=12, kept_px=16, sizes=((1, 8), (3, 12)), batch_size=4)
 TAUGHT = dataclasses.replace(SMALL, teachers=("base",), teacher_share=0.6)
 
+OTHER_VIEWS = dataclasses.replace(RGB200, views=7)
+
 
 def _faces(count: int = 10, side: int = 16, female: list[float] | None = None) -> FaceData:
     """Faces of noise, the first of age 20, each a year older than the one before."""
@@ -83,7 +85,7 @@ def test_batches_follow_from_seed_epoch_and_place() -> None:
     assert not np.array_equal(first[1][0], second[1][0])
     third = Batches(lessons, RGB200, training=True, seed=4)
     assert not np.array_equal(first[1][0], third[1][0])
-    fourth, fifth = (Batches(lessons, RGB200, training=True, seed=3, views=7) for _ in range(2))
+    fourth, fifth = (Batches(lessons, OTHER_VIEWS, training=True, seed=3) for _ in range(2))
     assert not np.array_equal(first[1][0], fourth[1][0])
     assert np.array_equal(fourth[1][0], fifth[1][0])
     ages = [age for index in range(len(first)) for age in first[index][1]["age"][:, 0]]

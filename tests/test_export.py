@@ -180,8 +180,6 @@ def test_a_run_is_not_mixed_with_another(drawn: Path, run: Path, tmp_path: Path)
         _fit(TINY, drawn, run)
     with pytest.raises(AnnotateError, match="was started with"):
         _fit(TINY_LINEAR, drawn, run, resume=True)
-    with pytest.raises(AnnotateError, match=r"was started with .*, not with .*'views': 1"):
-        _fit(TINY, drawn, run, resume=True, views=1)
     with pytest.raises(AnnotateError, match="holds no training run"):
         _fit(TINY, drawn, tmp_path / "none", resume=True)
     with pytest.raises(AnnotateError, match="expected 1 to 2"):

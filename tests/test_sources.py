@@ -324,9 +324,13 @@ def test_a_reader_that_leaves_ends_the_reading_of_an_archive(
         ],
         stderr=subprocess.PIPE, cwd=ROOT,
     )  # fmt: skip
-    time.sleep(3)
+    begun = tmp_path / ".x.csv.annotate" / "run.json"
+    deadline = time.monotonic() + 300
+    while not begun.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)  # by now it reads
     process.send_signal(2)
-    process.wait(timeout=60)
+    process.wait(timeout=120)
     assert process.returncode == 130
     assert not (tmp_path / "x.csv").exists()
 

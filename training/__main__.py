@@ -78,13 +78,6 @@ def presets() -> None:
     show_default=True,
     help="Of the computations; bfloat16 is quicker where the processor has it.",
 )
-@click.option(
-    "--views",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Another number draws other views of the images: for a second run from a first one.",
-)
 @click.option("--start", metavar="NAME|FOLDER", help="A model of the same network to begin with.")
 @click.option(
     "--teacher",
@@ -104,7 +97,6 @@ def fit(
     photographs: Path | None,
     photograph_labels: Path | None,
     precision: str,
-    views: int,
     start: str | None,
     teachers: tuple[str, ...],
 ) -> None:
@@ -127,7 +119,6 @@ def fit(
             epochs=epochs,
             limit=limit,
             precision=precision,
-            views=views,
             progress=sys.stderr.isatty(),
         )
     except KeyboardInterrupt:

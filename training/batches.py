@@ -41,14 +41,13 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         *,
         training: bool,
         seed: int = 0,
-        views: int = 0,
     ) -> None:
         super().__init__()
         self.lessons = lessons
         self.data = lessons.faces
         self.preset = preset
         self.training = training
-        self.seed = (seed, views) if views else (seed,)
+        self.seed = (seed, preset.views) if preset.views else (seed,)
         self.epoch = 1
 
     def __len__(self) -> int:

@@ -100,15 +100,13 @@ def fit(
     epochs: int | None = None,
     limit: int | None = None,
     precision: str = "float32",
-    views: int = 0,
     progress: bool = True,
 ) -> dict[str, float]:
     """Train a preset. Returns the history row of the epoch that was kept.
 
     epochs: train fewer than the preset says, on the preset's schedule. limit: use so many
     images of the folder only, for rehearsals. precision: of the computations, one of
-    presets.PRECISIONS; weights are float32 always. views: another number draws other views of the
-    same images, of the same split: for a run that goes on from one of the same seed.
+    presets.PRECISIONS; weights are float32 always.
     resume: go on after the last whole epoch in `out`; before the first, with what was made ready.
     Raises AnnotateError where the preset needs models that `sources` lacks, where one of them
     does not fit, where `out` holds another run, or nothing to resume.
@@ -125,8 +123,6 @@ def fit(
         settings["start"] = sources.start
     if precision != "float32":
         settings["precision"] = precision
-    if views:
-        settings["views"] = views
     if resume:
         before = check_settings(out, settings)
     else:
@@ -147,7 +143,7 @@ def fit(
     write_run(out, run, faces)
     lessons = training_lessons(out, preset, faces, sources, resume=resume)
     keras.utils.set_random_seed(seed)
-    train = Batches(lessons, preset, training=True, seed=seed, views=views)
+    train = Batches(lessons, preset, training=True, seed=seed)
     validation = Batches(Lessons(faces.parts["validation"]), preset, training=False)
     model = starting_model(preset, precision)
     if sources.start is not None and not going_on:
@@ -201,7 +197,7 @@ def _command(
     preset: Preset, sources: Sources, out: Path, settings: dict[str, Any], epochs: int | None
 ) -> str:
     """The command that does the same again; options that are as they are anyhow are left out."""
-    usual = {"seed": SEED, "epochs": None, "limit": None, "precision": "float32", "views": 0}
+    usual = {"seed": SEED, "epochs": None, "limit": None, "precision": "float32"}
     chosen = {key: settings.get(key, usual[key]) for key in usual} | {"epochs": epochs}
     words = [f"python -m training fit --preset {preset.name} {sources.options}"]
     words += [f"--{key} {value}" for key, value in chosen.items() if value != usual[key]]
