@@ -12,6 +12,7 @@ import os
 import platform
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -134,7 +135,13 @@ class KerasEngine:
         self._keras = keras
         try:
             # Keras loads from files alone, and the one that was checked may have changed by now.
-            with tempfile.TemporaryDirectory(prefix="annotate-") as folder, self._scope():
+            with (
+                tempfile.TemporaryDirectory(prefix="annotate-") as folder,
+                self._scope(),
+                warnings.catch_warnings(),
+            ):
+                # What it warns of before it raises is said by the error.
+                warnings.simplefilter("ignore")
                 copy = Path(folder, "model.keras")
                 copy.write_bytes(checked)
                 self.model = keras.saving.load_model(copy, compile=False, safe_mode=True)

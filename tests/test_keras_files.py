@@ -208,6 +208,19 @@ def test_an_honest_keras_file_is_loaded_as_it_is(honest: Path, tmp_path: Path) -
     assert (engine.input_shape, engine.output_widths) == ((None, 16, 16, 3), (5, 1))
 
 
+def test_weights_of_other_shapes_are_one_error_and_no_warning(honest: Path, tmp_path: Path) -> None:
+    """Keras warns of each layer that got none of its weights, before it raises."""
+    members = _members(honest)
+    _config(lambda config: config["config"]["layers"][-2]["config"].update(units=4))(members)
+    path = _write(tmp_path / "model.keras", members)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with pytest.raises(AnnotateError) as caught:
+            KerasEngine(path, path.read_bytes(), "cpu", "CPU")
+    assert str(caught.value).isprintable()
+    assert not [w for w in warned if "layer" in str(w.message)]
+
+
 def test_compressed_files_are_refused(honest: Path, tmp_path: Path) -> None:
     path = _write(tmp_path / "model.keras", _members(honest), zipfile.ZIP_DEFLATED)
     assert "compressed" in _refused(path.read_bytes())
