@@ -383,6 +383,10 @@ def test_several_teachers_and_the_runs_before_are_named() -> None:
     ]
     places = [training.index(words) for words in told]
     assert places == sorted(places)
+    assert "named as they were when they ran" in training
+    assert "views" not in rows
+    info["training"]["recipe"]["views"] = 1
+    assert dict(recipe_rows(info))["views"] == "drawn anew, others than the run above saw"
 
 
 def test_a_recipe_of_before_there_could_be_several_teachers_names_its_one() -> None:

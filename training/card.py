@@ -131,6 +131,11 @@ def _training(info: Mapping[str, Any], rows: list[dict[str, float]]) -> Iterator
     yield table(("recipe", ""), recipe_rows(info), text_columns=2)
     yield "Exported by:"
     yield f"    {info['command']}"
+    if training.get("start") or training.get("teachers"):
+        yield (
+            "Models in these commands are named as they were when they ran; `docs/results.md` has"
+            " the commands in their order, from nothing."
+        )
 
 
 def _earlier(training: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

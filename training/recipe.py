@@ -43,6 +43,7 @@ def recipe_rows(info: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ("age labels", _age_labels(recipe)),
         ("average", _average(recipe)),
         ("teachers", _teachers(info["training"], recipe)),
+        ("views", "drawn anew, others than the run above saw" if recipe.get("views") else ""),
         ("augmentation", _augmentation(recipe.get("augmentation") or {})),
     ):
         if how:

@@ -15,13 +15,11 @@ from training.architectures import (
     convnet_rgb,
     efficientnet_lite,
     efficientnet_lite_nano,
-    residual,
 )
 
 ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "efficientnet_lite": efficientnet_lite.build,
     "efficientnet_lite_nano": efficientnet_lite_nano.build,
-    "residual": residual.build,
     "convnet_rgb": convnet_rgb.build,
     "convnet_gray": convnet_gray.build,
 }
