@@ -103,12 +103,12 @@ def test_a_run_without_its_models_ends_before_anything_is_read_or_written(tmp_pa
 
 def test_the_recorded_command_says_all_that_was_chosen(tmp_path: Path) -> None:
     sources = Sources(tmp_path, start="models/first", teachers=("nano",))
-    chosen = {"seed": 7, "limit": 500, "precision": "mixed_bfloat16", "views": 1}
+    chosen = {"seed": 7, "limit": 500, "precision": "mixed_bfloat16"}
     usual = {"seed": 2026, "limit": None}
     out = tmp_path / "mine"
     assert _command(BASE, sources, out, chosen, 3) == (
         "python -m training fit --preset base --data $UTKFACE --start first --teacher nano --seed 7"
-        " --epochs 3 --limit 500 --precision mixed_bfloat16 --views 1 --out runs/mine"
+        " --epochs 3 --limit 500 --precision mixed_bfloat16 --out runs/mine"
     )
     assert _command(NANO, Sources(tmp_path), out, usual, None) == (
         "python -m training fit --preset nano --data $UTKFACE --out runs/mine"

@@ -113,7 +113,7 @@ def test_a_model_that_no_training_made_is_no_start(
 ) -> None:
     (copy / "model.keras").write_bytes(b"weights")
     edit(copy)
-    fit = ["fit", "--preset", "base", "--data", tmp_path, "--out", tmp_path / "run"]
+    fit = ["fit", "--preset", "base_112", "--data", tmp_path, "--out", tmp_path / "run"]
     assert "does not say how it was made" in refused(*fit, "--start", copy)
     assert not (tmp_path / "run").exists()
 
