@@ -104,13 +104,13 @@ def hidden_files(folder: Path) -> list[Path]:
 def standing(path: Path) -> Standing:
     """What stands at a target, to tell later whether it still does: JSON types, None for nothing.
 
-    Files that hide in a data set do not count.
+    Files that hide beside others do not count.
     """
     try:
         files = [path]
         if path.is_dir():
             entries = sorted(path.iterdir())
-            files = [entry for entry in entries if not entry.name.startswith(_HIDDEN)]
+            files = [entry for entry in entries if not entry.name.startswith(_HIDDEN)] or entries
         states = [file.stat() for file in files]
     except FileNotFoundError:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,9 @@ def test_training_hashes_that_changed_since_are_refused(copy: Path) -> None:
 
 def test_a_card_cannot_steer_the_terminal(copy: Path) -> None:
     (copy / "card.md").write_text("# A card\n\n| a |\t\x1b[2J\x07\u202e\x9b31m\r\nend", "utf-8")
+    info = json.loads((copy / "model.json").read_bytes())
+    info["files"]["card.md"] = hashlib.sha256((copy / "card.md").read_bytes()).hexdigest()
+    (copy / "model.json").write_text(json.dumps(info))
     done = CliRunner().invoke(cli, ["models", "show", str(copy)])
     assert done.exit_code == 0
     shown = "# A card\n\n| a |\t\\x1b[2J\\x07\\u202e\\x9b31m\nend\n"
