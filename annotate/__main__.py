@@ -1,6 +1,5 @@
 """`python -m annotate`, and the `annotate` command: starts the command line, and minds Ctrl-C."""
 
-import signal
 import sys
 import threading
 
@@ -13,10 +12,11 @@ if sys.version_info < (3, 11):  # noqa: UP036 - pip refuses it, a folder on the 
 
 def main() -> None:
     """Run the command line. Imports are part of it: Ctrl-C may come while they run."""
-    if threading.current_thread() is threading.main_thread():
-        # SIGTERM is like Ctrl-C from the beginning, and not only where a run can be gone on with.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        from annotate.signals import interrupt_from_now_on
+
+        if threading.current_thread() is threading.main_thread():
+            interrupt_from_now_on()
         from annotate.cli import main as command_line  # which older Pythons cannot even read
 
         command_line()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from annotate import cli
+from annotate import AnnotateError, cli, signals
 from annotate.cli.interrupts import InterruptedRunError
 from annotate.readers import read_table
 from tests.conftest import ROOT
@@ -151,3 +151,75 @@ def test_the_command_that_goes_on_is_shown_whole(
         cli.main()
     assert exit_.value.code == 130
     assert capsys.readouterr().err == f"annotate: interrupted: to go on: {command}\n"
+
+
+@pytest.mark.parametrize("error", [AnnotateError("cannot import it"), SystemError("bad call")])
+def test_an_interrupt_that_became_an_error_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    """As where it comes while a compiled library is imported."""
+
+    def broken(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.cli, "main", broken)
+    monkeypatch.setattr(signals, "_has_come", True)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert exit_.value.code == 130
+    assert capsys.readouterr().err == "annotate: interrupted\n"
+    monkeypatch.setattr(signals, "_has_come", False)
+    with pytest.raises((SystemExit, SystemError)):
+        cli.main()
+    assert "interrupted" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_to_be_ignored_stays_so(number: signal.Signals) -> None:
+    """As SIGINT is in what a shell starts in the background."""
+    code = (
+        "import os, signal\n"
+        f"signal.signal({int(number)}, signal.SIG_IGN)\n"
+        "from annotate.signals import interrupt_from_now_on\n"
+        "interrupt_from_now_on()\n"
+        f"os.kill(os.getpid(), {int(number)})\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=300).returncode == 0
+
+
+def run_here(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_it_is_not_lost_where_nothing_can_be_raised() -> None:
+    """Python prints an exception in the removal of an object, and goes on."""
+    done = run_here(
+        "import os, signal, time\n"
+        "from annotate.signals import interrupt_from_now_on\n"
+        "interrupt_from_now_on()\n"
+        "class Removed:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "try:\n"
+        "    Removed()\n"
+        "    time.sleep(300)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+
+
+def test_it_says_nothing_more_once_all_is_said() -> None:
+    """While worker processes are ended, say."""
+    done = run_here(
+        "import atexit, os, signal, time\n"
+        "from annotate import cli\n"
+        "from annotate.signals import interrupt_from_now_on\n"
+        "atexit.register(lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(300)))\n"
+        "interrupt_from_now_on()\n"
+        "cli.cli.main = lambda **_: 3\n"
+        "cli.main()\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")

@@ -28,6 +28,7 @@ from annotate.cli.progress import say
 from annotate.cli.review import review_command
 from annotate.cli.run import run_command
 from annotate.errors import AnnotateError, shown
+from annotate.signals import end_from_now_on, was_interrupted
 from annotate.version import __version__
 
 SECTIONS = {
@@ -141,12 +142,16 @@ def main() -> None:
     except click.ClickException as error:
         code = _complain(error.format_message(), 1)
     except AnnotateError as error:
-        code = _complain(str(error), 1)
+        code = _complain(*(("interrupted", 130) if was_interrupted() else (str(error), 1)))
     except ClosedPipeError:  # the reader of our output has what it wanted
         code = 0
     except InterruptedRunError as error:
         code = _complain(str(error), 130, limit=None)
     except (KeyboardInterrupt, click.Abort):
+        code = _complain("interrupted", 130)
+    except Exception:
+        if not was_interrupted():
+            raise
         code = _complain("interrupted", 130)
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -154,6 +159,7 @@ def main() -> None:
         except OSError:
             # What is left cannot be written. Python would try again at its end, and complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    end_from_now_on(130 if was_interrupted() else code or 0)
     sys.exit(code or 0)
 
 

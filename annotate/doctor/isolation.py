@@ -196,6 +196,8 @@ class _Child:
         except subprocess.TimeoutExpired:
             return "its process does not answer any more"
         if code >= 0:
+            # What it wrote last may not have been read; a worker of it may hold the other end.
+            self._readers[1].join(timeout=END_S)
             last = f": {one_line(self._last_words[-1])}" if self._last_words else ""
             return f"it ended its process with exit code {code}{last}"
         try:
