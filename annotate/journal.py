@@ -332,9 +332,9 @@ class Journal:
 
 
 def finish_left(target: Path) -> None:
-    """Do what is left of a publication that a crash cut short, whatever is asked for now.
+    """Do what is left of a publication that a crash cut short, before the target is looked at.
 
-    Only then is there at the target what it is to hold. Raises OSError, AnnotateError.
+    Only then is there what it is to hold. Raises OSError, AnnotateError.
     """
     if (target.parent / f".{target.name}.annotate" / HEADER).exists():
         with Journal(target) as journal:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import Any
 
 import pytest
 
 from annotate.model import MODELS, read_info
+from tests.cards import age_of, crossed, figures_of_test_part, gender_of, made_info, metric_of
 from training.card import card
-from training.card_figures import AGE_FIGURES, GENDER_FIGURES, MINOR_FIGURES
 from training.markdown import figure, listing, number, table
 from training.recipe import recipe_rows
 
@@ -35,216 +34,13 @@ ROWS = [{"val_age_mae": 9.0, "val_gender_accuracy": 0.5}, {"val_age_mae": 5.5,
         "val_gender_accuracy": 0.91}]  # fmt: skip
 
 
-def _figure(value: float | None, n: int = 200) -> dict[str, Any]:
-    """A figure whose interval reaches a tenth to either side."""
-    if value is None:
-        return {"value": None, "low": None, "high": None, "n": n}
-    return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": n}
-
-
-def _age(mae: float | None, bias: float = 0.5, coverage: float | None = 0.8, n: int = 200) -> Any:
-    figures = {name: _figure(3.0, n) for name, _, _ in AGE_FIGURES}
-    return figures | {
-        "mae": _figure(mae, n),
-        "bias": _figure(bias, n),
-        "interval_coverage": _figure(coverage, n),
-    }
-
-
-def _gender(accuracy: float | None, n: int = 200) -> Any:
-    figures = {name: _figure(0.5, n) for name, _, _ in GENDER_FIGURES}
-    return figures | {"accuracy": _figure(accuracy, n)}
-
-
-def _slice(where: dict[str, str], mae: float | None, accuracy: float | None, **more: Any) -> Any:
-    n = more.get("n", 200)
-    return {
-        "where": where,
-        "n": n,
-        "few": n < 30,
-        "age": _age(mae, **more),
-        "gender": _gender(accuracy, n),
-    }
-
-
-def _crossed(gender: str, race: str, mae: float, accuracy: float, n: int = 200) -> Any:
-    return _slice({"gender": gender, "race": race}, mae, accuracy, n=n)
-
-
-def _condition(about: str, ratio: float, accuracy: float) -> dict[str, Any]:
-    return {
-        "about": about,
-        "age": {"mae": _figure(5 * ratio), "bias": _figure(0.0), "cs5": _figure(0.6)},
-        "gender": {"accuracy": _figure(accuracy)},
-        "mae_ratio": ratio,
-    }
-
-
-def _test_figures() -> dict[str, Any]:
-    bands = {
-        "0-2": (1.25, 0.61),
-        "18-29": (3.0, 0.99),
-        "60-69": (9.5, 0.97),
-        "70-79": (8.5, 0.9),
-        "80+": (12.5, 0.8),
-    }
-    return {
-        "command": "python -m training evaluate --part test",
-        "n": 1234,
-        "age": _age(5.25),
-        "gender": _gender(0.93),
-        "ages_21_to_60": {"age": _age(4.75), "gender": _gender(0.98)},
-        "slices": {
-            "age_band": [
-                *(_slice({"age_band": band}, *worth) for band, worth in bands.items()),
-                _slice({"age_band": "3-9"}, 40.0, 0.1, n=29),
-            ],
-            "gender": [_slice({"gender": "male"}, 5.0, 0.9)],
-            "race": [_slice({"race": "Asian"}, 4.0, 0.95)],
-            "gender_x_race": [
-                _crossed("female", "Asian", 3.5, 0.97),
-                _crossed("female", "White", 6.0, 0.99, n=30),
-                _crossed("male", "Asian", 4.5, 0.81),
-                # Fewer than 30 faces: neither the best nor the worst.
-                _crossed("male", "Others", 1.0, 0.2, n=29),
-            ],
-        },
-        "predicted_age_bands": [
-            _slice({"predicted_age_band": "0-2"}, 1.0, 0.9, coverage=0.93),
-            _slice({"predicted_age_band": "80+"}, 9.0, 0.9, coverage=0.61),
-            _slice({"predicted_age_band": "70-79"}, 9.0, 0.9, coverage=0.1, n=29),
-        ],
-        "minor": {"n": 777} | {name: _figure(0.04) for name, _, _ in MINOR_FIGURES},
-        "largest_gaps": [
-            _gap("gender_x_race", "age_mae", ("female", "White", 6.0), ("female", "Asian", 3.5)),
-            _gap("race", "gender_accuracy", ("Asian", 0.81), ("White", 0.99)),
-        ],
-    }
-
-
-def _gap(dimension: str, figure: str, worst: Any, best: Any) -> dict[str, Any]:
-    """One of metrics.json's largest gaps. worst, best: labels, then the value."""
-
-    def side(group: Any) -> dict[str, Any]:
-        return {"where": dict(enumerate(group[:-1]))} | _figure(group[-1])
-
-    return {
-        "dimension": dimension,
-        "figure": figure,
-        "worst": side(worst),
-        "best": side(best),
-        "gap": abs(worst[-1] - best[-1]),
-        "least_n": 30,
-    }
-
-
-def _info() -> dict[str, Any]:
-    """A model.json with everything in it that a card can tell."""
-    return {
-        "name": "hand",
-        "about": "a network made by hand",
-        "preset": "hand",
-        "architecture": "drawn",
-        "licence": "research",
-        "input": {"size_px": 64},
-        "heads": {"age": {"kind": "distribution", "ages": [0, 99]}},
-        "calibration": {
-            "gender_temperature": 1.25,
-            "age_temperature": {"ages": [3.0, 15.0], "temperatures": [1.5, 0.75]},
-            "interval_levels": [0.0875, 0.9125],
-            "fitted_on": "validation",
-            "n": 4321,
-        },
-        "data": {
-            "name": "Drawings",
-            "licence": "free",
-            "images": {"train": 1000, "validation": 200, "test": 300},
-            "hashes": "training_hashes.txt",
-            "split": {"rule": "by hash", "seed": 7, "test_share": 0.1, "validation_share": 0.2},
-            "faults": ["odd_name: a: b.jpg", "identical_file: c.jpg", "identical_file: d.jpg"],
-            "photographs": {
-                "name": "Snapshots",
-                "licence": "unfree",
-                "images": 3952,
-                "faults_by_kind": {"no_face": 33},
-            },
-        },
-        "training": {
-            "command": "python -m training fit --preset hand",
-            "keras": "3.15",
-            "backend": "torch",
-            "machine": "two cores",
-            "epochs": 2,
-            "epoch_kept": 2,
-            "seconds": 5400,
-            "pretrained": "Published weights, Apache-2.0",
-            "teachers": ["large"],
-            "recipe": _recipe(),
-        },
-        "commit": "abc123",
-        "command": "python -m training export --run runs/hand",
-        "figures": {
-            "test": _test_figures(),
-            "validation": _test_figures() | {"n": 222, "command": "evaluate --part validation"},
-            "robustness": {
-                "command": "python -m training robustness",
-                "part": "test",
-                "n": 300,
-                "unreadable": {"x.jpg": "cut short"},
-                "conditions": {
-                    "clean": _condition("clean", 1.0, 0.93),
-                    "jpeg": _condition("JPEG of quality 20", 1.12, 0.87),
-                    "blurred": _condition("Gaussian blur", 1.31, 0.88),
-                },
-            },
-            "appa_real": {
-                "command": "annotate evaluate $APPA_REAL",
-                "n": 1470,
-                "searched": 1500,
-                "not_found": 30,
-                "trained_on": 0,
-                "faults": {"no_face": 30, "missing_file": 2},
-                "age": _age(6.66),
-                "gender": None,
-            },
-        },
-        "speed": {"crops_per_s": 812.4, "machine": "two cores"},
-        "files": {"model.onnx": "f" * 64},
-    }
-
-
-def _recipe() -> dict[str, Any]:
-    return {
-        "epochs": 12,
-        "batch_size": 64,
-        "monitor": "val_age_mae",
-        "patience": None,
-        "optimizer": "adamw",
-        "peak_learning_rate": 0.001,
-        "schedule": "cosine",
-        "warmup_epochs": 0.5,
-        "weight_decay": 0.03,
-        "age_loss": "categorical_crossentropy",
-        "age_weight": 1.0,
-        "gender_weight": 1.5,
-        "age_bins": 100,
-        "age_sigma": 2.0,
-        "teacher_share": 0.7,
-        "sizes": [[1, 48], [9, 64]],
-        "kept_px": 72,
-        "frozen_up_to": "block2",
-        "augmentation": {"flip": 0.5, "zoom": [0.9, 1.2], "rotate_deg": 15.0, "shift": 0.07,
-                         "brightness": 0.3, "erase": 0.0},
-    }  # fmt: skip
-
-
 def _section(text: str, title: str) -> str:
     return text.split(f"## {title}\n\n")[1].split("\n\n## ")[0]
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return card(_info(), ROWS)
+    return card(made_info(), ROWS)
 
 
 def test_every_section_is_there_in_order_and_nothing_is_undefined(page: str) -> None:
@@ -314,8 +110,8 @@ def test_faces_that_were_not_found_and_other_faults_are_told(page: str) -> None:
     assert "The model met none of them in its training." in other
     assert "Other faults: 2 `missing_file`." in other
     assert other.endswith("There are no gender labels.")
-    info = _info()
-    info["figures"]["appa_real"] |= {"trained_on": 1200, "gender": _gender(0.5)}
+    info = made_info()
+    info["figures"]["appa_real"] |= {"trained_on": 1200, "gender": gender_of(0.5)}
     other = _section(card(info, ROWS), "Another source: APPA-REAL")
     assert "The model met 1,200 of them in its training, which flatters it." in other
     assert "| accuracy | 0.500 (0.400 to 0.600) |" in other
@@ -330,7 +126,7 @@ def test_data_and_recipe_are_in_words(page: str) -> None:
     assert "Snapshots. Licence of the photographs: unfree." in data
     assert "- 2 `identical_file`: files with the same bytes as another" in data
     assert "- 33 `no_face`" in data
-    assert dict(recipe_rows(_info())) == {
+    assert dict(recipe_rows(made_info())) == {
         "network": "`drawn`, 64 px RGB",
         "first weights": "Published weights, Apache-2.0; layers up to `block2` keep them",
         "image sizes": "48 px from epoch 1 and 64 px from epoch 9; kept at 72 px",
@@ -351,7 +147,7 @@ def test_data_and_recipe_are_in_words(page: str) -> None:
 
 
 def test_several_teachers_and_the_runs_before_are_named() -> None:
-    info = _info()
+    info = made_info()
     info["training"]["teachers"] = ["large", "small"]
     info["training"]["recipe"] |= {"block_dropout": 0.2, "start_share": 0.25}
     info["training"]["start"] = info["training"] | {
@@ -390,14 +186,14 @@ def test_several_teachers_and_the_runs_before_are_named() -> None:
 
 
 def test_a_recipe_of_before_there_could_be_several_teachers_names_its_one() -> None:
-    info = _info()
+    info = made_info()
     del info["training"]["teachers"]
     info["training"]["teacher"] = "old"
     assert dict(recipe_rows(info))["teachers"].startswith("`old`: what it says of an image")
 
 
 def test_the_learning_rates_that_a_training_began_again_with_are_told() -> None:
-    info = _info()
+    info = made_info()
     for restarts, said in (
         ([[13, 0.0005]], "cosine, again from 0.0005 at epoch 13, weight decay 0.03"),
         ([[5, 0.001], [9, 2e-5]], "again from 0.001 at epoch 5 and from 2e-05 at epoch 9, weight"),
@@ -408,7 +204,7 @@ def test_the_learning_rates_that_a_training_began_again_with_are_told() -> None:
 
 
 def test_what_is_missing_is_left_out_cleanly() -> None:
-    info = _info()
+    info = made_info()
     info["figures"] = {}
     for key in ("speed", "commit"):
         info[key] = None
@@ -425,16 +221,16 @@ def test_what_is_missing_is_left_out_cleanly() -> None:
 
 
 def test_a_model_without_an_age_distribution_and_few_faces() -> None:
-    info = _info()
+    info = made_info()
     info["heads"]["age"] = {"kind": "regression"}
     info["calibration"] |= {"age_temperature": 1.0}
-    info["figures"] = {"test": _test_figures()}
+    info["figures"] = {"test": figures_of_test_part()}
     test = info["figures"]["test"]
     del test["minor"], test["predicted_age_bands"], test["largest_gaps"]
     for figures in (test["age"], test["ages_21_to_60"]["age"]):
-        figures["interval_coverage"] = _figure(None, 0)
-    test["ages_21_to_60"] |= {"age": _age(None, n=0), "gender": _gender(None, n=0)}
-    test["slices"] = {"gender_x_race": [_crossed("male", "Asian", 4.5, 0.8, n=29)]}
+        figures["interval_coverage"] = metric_of(None, 0)
+    test["ages_21_to_60"] |= {"age": age_of(None, n=0), "gender": gender_of(None, n=0)}
+    test["slices"] = {"gender_x_race": [crossed("male", "Asian", 4.5, 0.8, n=29)]}
     page = card(info, ROWS)
     titles = re.findall(r"^## (.*)$", page, re.MULTILINE)
     assert "Where it fails" not in titles
@@ -447,7 +243,7 @@ def test_a_model_without_an_age_distribution_and_few_faces() -> None:
 
 
 def test_a_card_does_not_change_what_it_reads() -> None:
-    info = _info()
+    info = made_info()
     before = copy.deepcopy(info)
     card(info, ROWS)
     assert info == before
@@ -464,7 +260,7 @@ def test_older_models_still_have_a_card() -> None:
 
 
 def test_figures_numbers_and_lists() -> None:
-    assert figure(_figure(1.004), 1) == "1.0 (0.9 to 1.1)"
+    assert figure(metric_of(1.004), 1) == "1.0 (0.9 to 1.1)"
     assert figure({"value": 2.0, "low": None, "high": None, "n": 1}, 2) == "2.00"
     assert [number(-0.004, 2), number(-0.006, 2), number(None, 2)] == ["0.00", "-0.01", "–"]
     assert [listing(["a", "b", "c"][:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,133 +22,29 @@ from annotate.evaluation import evaluate
 from annotate.images import face_crop
 from annotate.model import MODELS, bundled_models, load_model
 from tests.model_folders import edit
-from training import history
+from tests.tiny_runs import (  # noqa: F401 - fixtures
+    TINY,
+    TINY_AVERAGED,
+    TINY_LINEAR,
+    drawn_faces,
+    fit_tiny,
+    tiny_presets,
+    trained_run,
+)
 from training.__main__ import cli
 from training.data import load_parts
-from training.presets import BASE, PRESETS, RGB200, Preset
 
 import_keras()
 
 ROOT = Path(__file__).resolve().parents[1]
 
-TINY = dataclasses.replace(
-    BASE,
-    name="tiny",
-    architecture="drawn",
-    size_px=32,
-    kept_px=36,
-    sizes=((1, 24), (2, 32)),
-    epochs=2,
-    batch_size=32,
-    pretrained=None,
-    frozen_up_to=None,
-    photographs=False,
-)
-TINY_AVERAGED = dataclasses.replace(TINY, name="tiny_averaged", start="tiny", start_share=0.25)
-TINY_LINEAR = dataclasses.replace(
-    RGB200,
-    name="tiny_linear",
-    architecture="drawn_linear",
-    size_px=32,
-    epochs=1,
-    batch_size=32,
-    patience=1,
-)
-
-
-def _network(input_shape: tuple[int | None, int | None, int], ages: int | None = 117) -> Any:
-    """The kinds of layers that `base` has, few of them, so that tests are quick."""
-    keras = import_keras()
-    layers = keras.layers
-    pixels = keras.Input(input_shape, dtype="uint8", name="pixels")
-    x = layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
-    x = layers.Conv2D(8, 3, 2, padding="same", use_bias=False, name="first")(x)
-    x = layers.BatchNormalization(momentum=0.5, name="first_norm")(x)
-    y = layers.Conv2D(8, 3, padding="same", name="second")(x)
-    x = layers.ReLU()(layers.Add()([x, y]))
-    x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
-    kind = "linear" if ages is None else "softmax"
-    age = layers.Dense(ages or 1, activation=kind, name="age")(x)
-    gender = layers.Dense(1, activation="sigmoid", name="gender")(x)
-    return keras.Model(pixels, {"age": age, "gender": gender})
-
-
-def _linear_network(input_shape: tuple[int | None, int | None, int]) -> Any:
-    return _network(input_shape, ages=None)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def presets() -> Iterator[None]:
-    """The tiny presets and their networks are known in this module."""
-    from training.architectures import ARCHITECTURES
-
-    with pytest.MonkeyPatch.context() as patch:
-        for preset in (TINY, TINY_AVERAGED, TINY_LINEAR):
-            patch.setitem(PRESETS, preset.name, preset)
-        patch.setitem(ARCHITECTURES, "drawn", _network)
-        patch.setitem(ARCHITECTURES, "drawn_linear", _linear_network)
-        yield
-
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """100 drawn "faces" with UTKFace names: brighter is older, redder is female."""
-    folder = tmp_path_factory.mktemp("drawn") / "utkface"
-    folder.mkdir()
-    rng = np.random.default_rng(5)
-    for index in range(100):
-        age, gender = index, index % 2
-        pixels = rng.integers(0, 60, (8, 8, 3)) + age
-        pixels[..., 0] += 90 * gender
-        image = Image.fromarray(pixels.astype(np.uint8)).resize((40, 40))
-        image.save(folder / f"{age}_{gender}_{index % 5}_{index:04d}.jpg", quality=90)
-    return folder
+def exported(run: Path, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run's model folder, figures included."""
+    from training.export import export
 
-
-def _fit(preset: Preset, data: Path, out: Path, **options: Any) -> dict[str, float]:
-    from training.fit import fit
-    from training.material import Sources
-
-    return fit(preset, Sources(data), out, progress=False, **options)
-
-
-@pytest.fixture(scope="module")
-def run(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training run of two epochs at rising size."""
-    out = tmp_path_factory.mktemp("runs") / "tiny"
-    best = _fit(TINY, drawn, out)
-    assert best["epoch"] in (1.0, 2.0)
-    return out
-
-
-def test_a_run_leaves_what_it_promises(run: Path) -> None:
-    rows = history.read(run / "history.csv")
-    assert [row["epoch"] for row in rows] == [1.0, 2.0]
-    assert {"loss", "val_loss", "age_mae", "val_age_mae", "gender_accuracy", "seconds"} <= set(
-        rows[0]
-    )
-    with Image.open(run / "history.png") as picture:
-        assert picture.format == "PNG"
-    said = json.loads((run / "run.json").read_text("utf-8"))
-    assert sum(said["images"].values()) == 100
-    assert len((run / "splits.txt").read_text("ascii").splitlines()) == 100
-
-
-def test_a_resumed_run_equals_an_uninterrupted_one(drawn: Path, run: Path, tmp_path: Path) -> None:
-    _fit(TINY, drawn, tmp_path / "cut", epochs=1)
-    _fit(TINY, drawn, tmp_path / "cut", resume=True)
-    with np.load(run / "checkpoint.npz") as whole, np.load(tmp_path / "cut/checkpoint.npz") as cut:
-        assert set(whole.files) == set(cut.files)
-        for name in whole.files:
-            # Threads add in any order, so the last bits of the weights may differ.
-            np.testing.assert_allclose(whole[name], cut[name], atol=1e-4, rtol=1e-3, err_msg=name)
-    one, other = (history.read(folder / "history.csv") for folder in (run, tmp_path / "cut"))
-    assert [row["val_loss"] for row in one] == pytest.approx(
-        [row["val_loss"] for row in other], rel=1e-3
-    )
-    rows = (tmp_path / "cut/history.csv").read_bytes()
-    _fit(TINY, drawn, tmp_path / "cut", resume=True)  # nothing is left to do
-    assert (tmp_path / "cut/history.csv").read_bytes() == rows
+    return export(run, drawn, tmp_path_factory.mktemp("models") / "tiny")
 
 
 def test_a_run_that_ended_in_its_first_epoch_is_resumed_with_what_it_made_ready(
@@ -173,40 +67,6 @@ def test_a_run_that_ended_in_its_first_epoch_is_resumed_with_what_it_made_ready(
     monkeypatch.setattr(material, "_opinion", None)
     best = module.fit(TINY, sources, tmp_path, epochs=1, resume=True, progress=False)
     assert best["epoch"] == 1.0
-
-
-def test_a_run_is_not_mixed_with_another(drawn: Path, run: Path, tmp_path: Path) -> None:
-    with pytest.raises(AnnotateError, match="holds a training run: use --resume"):
-        _fit(TINY, drawn, run)
-    with pytest.raises(AnnotateError, match="was started with"):
-        _fit(TINY_LINEAR, drawn, run, resume=True)
-    with pytest.raises(AnnotateError, match="holds no training run"):
-        _fit(TINY, drawn, tmp_path / "none", resume=True)
-    with pytest.raises(AnnotateError, match="expected 1 to 2"):
-        _fit(TINY, drawn, tmp_path / "none", epochs=3)
-    fewer = Path(shutil.copytree(drawn, tmp_path / "fewer"))
-    next(fewer.iterdir()).unlink()
-    with pytest.raises(AnnotateError, match="trained on other images"):
-        _fit(TINY, fewer, run, resume=True)
-
-
-def test_damaged_and_foreign_weights_are_one_line_errors(run: Path, tmp_path: Path) -> None:
-    from training.fit import build_model
-    from training.keeper import load_best
-
-    (tmp_path / "best.npz").write_bytes((run / "best.npz").read_bytes()[:1000])
-    with pytest.raises(AnnotateError, match="cannot read"):
-        load_best(build_model(TINY, fixed_size=True), tmp_path)
-    with pytest.raises(AnnotateError, match="does not fit this preset"):
-        load_best(build_model(TINY_LINEAR, fixed_size=True), run)
-
-
-@pytest.fixture(scope="module")
-def exported(run: Path, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run's model folder, figures included."""
-    from training.export import export
-
-    return export(run, drawn, tmp_path_factory.mktemp("models") / "tiny")
 
 
 def test_an_export_is_whole_and_both_engines_agree(exported: Path, drawn: Path) -> None:
@@ -507,7 +367,7 @@ def test_the_average_with_what_a_run_began_with_is_exported(
 def test_a_linear_model_goes_the_whole_way_too(drawn: Path, tmp_path: Path) -> None:
     from training.export import export
 
-    _fit(TINY_LINEAR, drawn, tmp_path / "run")
+    fit_tiny(TINY_LINEAR, drawn, tmp_path / "run")
     model = load_model(export(tmp_path / "run", drawn, tmp_path / "model", score=False))
     found = model.predict(np.zeros((1, 32, 32, 3), np.uint8))
     assert found.age_p10 is None
