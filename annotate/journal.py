@@ -29,7 +29,7 @@ from annotate.parts import Part
 from annotate.plan import Plan
 from annotate.records import Cursor
 from annotate.summary import Tally
-from annotate.targets import hidden_files, standing
+from annotate.targets import hidden_files, standing, work_folder
 
 FORMAT = 1
 """Of the work folder. Raised when its files change their meaning."""
@@ -96,7 +96,7 @@ class Journal:
 
     def __init__(self, target: Path) -> None:
         self.target = target
-        self.folder = target.parent / f".{target.name}.annotate"
+        self.folder = work_folder(target)
         self._lock = Lock(self.folder, str(target))
         try:
             self.header = self._read_header()
@@ -336,7 +336,7 @@ def finish_left(target: Path) -> None:
 
     Only then is there what it is to hold. Raises OSError, AnnotateError.
     """
-    if (target.parent / f".{target.name}.annotate" / HEADER).exists():
+    if (work_folder(target) / HEADER).exists():
         with Journal(target) as journal:
             journal.finish()
 

@@ -140,7 +140,7 @@ def check_is_not_read(target: Path, plan: Plan, table: str | None) -> None:
 def check_crops_beside(folder: str, target: Path) -> None:
     """Make sure that crops are not saved where the output is made or put. Raises AnnotateError."""
     real = os.path.realpath(folder)
-    for place in (target, target.parent / f".{target.name}.annotate"):
+    for place in (target, work_folder(target)):
         there = os.path.realpath(place)
         if os.path.commonpath([real, there]) == there:
             raise AnnotateError(
@@ -152,6 +152,11 @@ def check_crops_beside(folder: str, target: Path) -> None:
 def located(target: str) -> Path:
     """Where a target is. A trailing separator, how a person says "a folder", is no part of it."""
     return Path(absolute(target))
+
+
+def work_folder(target: Path) -> Path:
+    """Where an output is made: beside its target. target: as of `located`."""
+    return target.parent / f".{target.name}.annotate"
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from annotate import durable
 from annotate.arrow_files import created
 from annotate.errors import shown
 from annotate.records import COLUMNS
-from annotate.targets import check_target, explained, located
+from annotate.targets import check_target, explained, located, work_folder
 
 ROW_GROUP_ROWS = 8192
 """Rows held in memory before they are written as one Parquet row group."""
@@ -96,7 +96,7 @@ class _FileOutput:
     def __init__(self, target: str, described: pa.Schema, overwrite: bool) -> None:
         kind = check_target(target, overwrite=overwrite)
         self._target = located(target)
-        self._work = self._target.parent / f".{self._target.name}.annotate"
+        self._work = work_folder(self._target)
         self._temporary = self._work / self._target.name
         self._file: IO[str] | None = None
         with explained(target):

@@ -27,7 +27,7 @@ from annotate.review.filters import finite
 from annotate.review.journal import Journal, journal_path
 from annotate.review.placing import place
 from annotate.rows import UNCERTAIN_AGE_SD, UNCERTAIN_GENDER, attributes_of, type_of, with_metadata
-from annotate.targets import check_target, located
+from annotate.targets import check_target, located, work_folder
 from annotate.writers import ROW_GROUP_ROWS, open_output
 
 ATTRIBUTE = "corrections"
@@ -248,7 +248,7 @@ def _check_target(
             f"{shown(target, 300)} is what is to be read: name another -o, such as"
             f" {shown(f'{Path(out).stem}-reviewed.parquet', 300)}"
         )
-    if (work := place.with_name(f".{place.name}.annotate")).exists():
+    if (work := work_folder(place)).exists():
         raise AnnotateError(
             f"{shown(target, 300)} is being made by annotate run, or was when that ended: finish"
             f" that, or remove {shown(str(work), 300)}"
