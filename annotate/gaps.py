@@ -75,6 +75,11 @@ def largest_gaps(slices: Mapping[str, Iterable[Slice]], *, least_n: int = FEW) -
     return tuple(gap for gap in gaps if gap is not None)
 
 
+def differing(gaps: Iterable[Gap]) -> list[Gap]:
+    """Those that are some, for people: of groups that are equal none is the worst."""
+    return [gap for gap in gaps if gap.gap > 0]
+
+
 def _largest_gap(
     dimension: str, parts: list[Slice], figure: str, read: Read, sign: int, least_n: int
 ) -> Gap | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from annotate.gaps import largest_gaps
+from annotate.gaps import differing, largest_gaps
 from annotate.metrics import AgeMetrics, GenderMetrics, Metric
 from annotate.slices import FEW, Pairs, Slice, all_slices
 from training.scoring import card_gaps
@@ -117,3 +117,9 @@ def test_single_dimensions_and_crossings_of_two_each_have_one_gap_a_figure() -> 
     assert gap.gap == pytest.approx(widest)
     assert gap.worst.where["race"] == "Asian"
     assert set(gap.best.where) == {"gender", "race"}
+
+
+def test_people_are_told_of_groups_that_differ_alone() -> None:
+    gaps = largest_gaps(races((100, 5.0, 1.0), (100, 6.0, 1.0)))
+    assert [gap.figure for gap in gaps] == ["age_mae", "gender_accuracy"]
+    assert [gap.figure for gap in differing(gaps)] == ["age_mae"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from annotate.evaluation_report import EvaluationReport
-from annotate.gaps import Gap, Side
+from annotate.gaps import Gap, Side, differing
 from annotate.report.pages import count
 from annotate.report.wording import (
     Say,
@@ -173,7 +173,7 @@ GAP_FIGURES: Mapping[str, tuple[str, Say]] = {
 
 def gaps(report: EvaluationReport) -> Table | None:
     """Between which groups the figures differ most; None where no two that differ can be."""
-    found = [gap for gap in report.scores.largest_gaps if gap.gap > 0]
+    found = differing(report.scores.largest_gaps)
     if not found:
         return None
     ordered = [gap for figure in GAP_FIGURES for gap in found if gap.figure == figure]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from annotate.errors import shown
 from annotate.evaluation_report import EvaluationReport
-from annotate.gaps import Gap, Side
+from annotate.gaps import Gap, Side, differing
 from annotate.metrics import Metric
 from annotate.mistakes import Mistake
 from annotate.report.machine import machine_facts
@@ -106,8 +106,7 @@ def _on_bias(bands: Sequence[Slice]) -> Iterator[str]:
 def _on_gaps(gaps: Sequence[Gap]) -> Iterator[str]:
     """The largest gap of each figure, and the largest that is not about ages."""
     for figure, said in (("age_mae", "age error"), ("gender_accuracy", "gender accuracy")):
-        # Of equals none is the worst.
-        found = [gap for gap in gaps if gap.figure == figure and gap.gap > 0]
+        found = [gap for gap in differing(gaps) if gap.figure == figure]
         if not found:
             continue
         widest = max(found, key=lambda gap: gap.gap)

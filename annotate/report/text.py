@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from annotate.errors import shown
-from annotate.gaps import Gap, Side
+from annotate.gaps import Gap, Side, differing
 from annotate.metrics import Metric, MinorMetrics
 from annotate.report.faults import faults
 from annotate.report.wording import NO_DISTRIBUTION, number, some
@@ -235,7 +235,7 @@ def _predicted_age_bands(parts: tuple[Slice, ...], overall: Slice) -> Iterator[s
 
 
 def _largest_gaps(found: tuple[Gap, ...]) -> Iterator[str]:
-    gaps = [gap for gap in found if gap.gap > 0]  # of equals none is the worst
+    gaps = differing(found)
     if gaps:
         yield (
             f"largest gaps, worst and best slice by label, of all slices of {gaps[0].least_n} faces"
